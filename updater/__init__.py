@@ -1,0 +1,24 @@
+"""Image updater: a new tag in a registry becomes a commit of a few bytes in Git.
+
+The floors; imports only go down, rooms with `|` between them do not know each other (checked by import-linter):
+
+    7  cli                     the front door for people
+       demo                    the whole path on one machine; the tests use its servers too
+    6  daemon                  makes every client, turns the clock
+    5  pipeline                find -> scan -> decide -> edit -> commit, one file a verb; update.py is the loop
+    4  config                  the operator's YAML as typed values, errors with file:line:column
+    3  registry | git | store  effects: the only rooms with windows
+       transport               what they share: http, process, pace
+    2  policies | editors      decisions: values in, values out
+    1  plugins > model > secrets > errors
+
+A plural folder is a family: `base.py` holds the base class and a member is one file, whose name is its `kind`.
+Adding a member touches nothing else.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("updater")
+except PackageNotFoundError:  # run from a checkout that is not installed
+    __version__ = "0+checkout"

@@ -1,0 +1,1 @@
+"""The long-running process: makes every client and turns the clock."""

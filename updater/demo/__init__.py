@@ -1,0 +1,1 @@
+"""The whole path on one machine: an embedded registry and a Git server. Tests use both."""

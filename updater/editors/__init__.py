@@ -1,0 +1,1 @@
+"""Editors: where YAML mentions images, and the bytes to change. Pure: text in, places and edits out."""

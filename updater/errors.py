@@ -1,0 +1,71 @@
+"""One tree of errors, split by whose fault it is.
+
+    UpdaterError
+    ├── ConfigError        the operator's mistake: file, line, column, what was found, what was expected
+    ├── RegistryError      the world's bad day at a registry; `retry_at` says when asking again makes sense
+    ├── GitError           the world's bad day at a Git remote, or in a clone
+    │   └── PushRejected   someone else pushed first: read the new head and decide again
+    ├── EditError          a file that cannot be changed safely; it is left as it was
+    └── StoreError         the state database cannot be read or written
+
+Our own bugs are no part of it: they rise with their trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+
+class UpdaterError(Exception):
+    """The root; its text is one that an operator can act on and never holds a secret."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One mistake in the configuration; lines and columns count from 1, 0 where there is none."""
+
+    file: str
+    line: int
+    column: int
+    where: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        at = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        where = f"{self.where}: " if self.where else ""
+        return f"{at}: {where}found {self.found}, expected {self.expected}"
+
+
+class ConfigError(UpdaterError):
+    """Everything that is wrong with the configuration, in one report."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(set(problems)))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class RegistryError(UpdaterError):
+    """What was asked, of which registry, and what came back."""
+
+    def __init__(self, message: str, *, retry_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.retry_at = retry_at
+
+
+class GitError(UpdaterError):
+    """What was asked, of which remote or clone, and what came back."""
+
+
+class PushRejected(GitError):
+    """The branch moved between our read and our push; nothing was written."""
+
+
+class EditError(UpdaterError):
+    """A change that would touch more than it means to; the file is left as it was."""
+
+
+class StoreError(UpdaterError):
+    """The state database could not be read or written."""

@@ -1,0 +1,1 @@
+"""Git through one hardened runner: clones, reads, commits, pushes. Decides nothing."""

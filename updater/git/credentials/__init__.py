@@ -1,0 +1,1 @@
+"""Logins at Git remotes, one file a kind."""

@@ -1,0 +1,1 @@
+"""The nouns: frozen values that flow through both loops. No behaviour beyond reading and spelling themselves."""

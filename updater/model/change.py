@@ -1,0 +1,99 @@
+"""Where Git mentions an image, and what becomes of the text there.
+
+Positions count characters of the file's decoded text (a BOM is character 0), so that `text.encode()` gives back
+every byte outside a change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from updater.model.image import ImageRef
+
+
+class Role(StrEnum):
+    """What a scalar holds."""
+
+    IMAGE = "image"  # name, tag and digest in one
+    REPOSITORY = "repository"  # a name, with or without its registry
+    TAG = "tag"  # a tag, or tag@digest
+    DIGEST = "digest"
+
+
+class Style(StrEnum):
+    """How a scalar is written."""
+
+    PLAIN = "plain"
+    SINGLE = "single"
+    DOUBLE = "double"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One scalar that belongs to a reference: its token from `start` to `end`, quotes included, and its value."""
+
+    role: Role
+    start: int
+    end: int
+    line: int
+    value: str
+    style: Style = Style.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One mention of an image. `image` is canonical with the current tag and digest; `spelled` is the name in Git.
+
+    `line` counts from 1 and is that of the scalar with the version. `unwritable` says why it cannot be changed,
+    and is empty where it can.
+    """
+
+    file: str
+    line: int
+    image: ImageRef
+    spelled: str
+    editor: str
+    places: tuple[Place, ...]
+    unwritable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file, or from one line on a document in it, that could not be read, and why."""
+
+    file: str
+    line: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Edit:
+    """Characters `start` to `end` of one file become `new`."""
+
+    start: int
+    end: int
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bump:
+    """One reference that changed: what a line and a trailer of the commit say."""
+
+    file: str
+    line: int
+    image: str  # the name as Git spells it
+    old: str  # ImageRef.version
+    new: str
+    digest: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One file before and after, with the bumps that made the difference."""
+
+    path: str
+    before: str
+    after: str
+    bumps: tuple[Bump, ...]

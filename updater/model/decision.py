@@ -1,0 +1,71 @@
+"""What was decided about one distinct current value of one item, always with its why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from updater.model.image import ImageRef
+
+
+class Reason(StrEnum):
+    """Why there is no update: the words of the contract, section 2."""
+
+    UP_TO_DATE = "up_to_date"
+    NO_MATCH = "no_match"
+    OLDER = "older"
+    LEVEL = "level"
+    INCOMPLETE_SCAN = "incomplete_scan"
+    UNPARSABLE_CURRENT = "unparsable_current"
+    CONTESTED = "contested"
+    NOT_REFERENCED = "not_referenced"
+    NOT_WRITABLE = "not_writable"
+
+
+class Mark(StrEnum):
+    """What became of one tag."""
+
+    CHOSEN = "chosen"
+    CANDIDATE = "candidate"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One tag, what became of it and why, in words that begin with a reason where there is one."""
+
+    tag: str
+    mark: Mark
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Go from current to target. `why` names the policy and the choice; `newest` is the policy's best before gates."""
+
+    current: ImageRef
+    target: ImageRef
+    why: str
+    newest: str | None = None
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Stay at current, for this reason; `why` says it in words."""
+
+    current: ImageRef
+    reason: Reason
+    why: str
+    newest: str | None = None
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """No decision yet: the digests of these tags are needed first."""
+
+    tags: tuple[str, ...]
+
+
+Decision = Update | Hold

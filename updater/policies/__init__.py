@@ -1,0 +1,1 @@
+"""Policies: which tag is wanted. Pure: no clock, no network, no files."""

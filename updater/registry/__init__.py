@@ -1,0 +1,1 @@
+"""Reading registries over the distribution API."""

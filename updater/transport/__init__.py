@@ -1,0 +1,1 @@
+"""What every effect shares: HTTP, child processes and pace."""
