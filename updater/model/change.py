@@ -82,7 +82,8 @@ class Bump:
 
     file: str
     line: int
-    image: str  # the name as Git spells it
+    image: str  # the name in full: ImageRef.name
+    spelled: str  # the name as Git spells it
     old: str  # ImageRef.version
     new: str
     digest: str | None

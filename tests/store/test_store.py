@@ -1,0 +1,92 @@
+"""The state survives restarts, several processes and power cuts, and says in plain words when it cannot."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from updater.errors import StoreError
+from updater.store.database import Database
+from updater.store.polls import Poll, Polls
+
+AT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+POLL = Poll("api/prod", AT, 0, None, "held", "level")
+
+
+def url(folder: Path) -> str:
+    return f"sqlite:///{folder}/state.db"
+
+
+def test_polls_come_back_after_a_restart(tmp_path: Path) -> None:
+    database = Database(url(tmp_path))
+    Polls(database).write([POLL, replace(POLL, item="web", retry_at=AT + timedelta(minutes=1))])
+    database.close()
+    again = Database(url(tmp_path))
+    assert Polls(again).read() == {
+        "api/prod": POLL,
+        "web": replace(POLL, item="web", retry_at=AT + timedelta(minutes=1)),
+    }
+    again.close()
+
+
+def test_a_poll_replaces_the_one_before(tmp_path: Path) -> None:
+    polls = Polls(Database(url(tmp_path)))
+    polls.write([POLL])
+    polls.write([replace(POLL, outcome="updated", failures=2)])
+    assert polls.read() == {"api/prod": replace(POLL, outcome="updated", failures=2)}
+
+
+def test_times_are_stored_in_utc(tmp_path: Path) -> None:
+    polls = Polls(Database(url(tmp_path)))
+    polls.write([replace(POLL, at=AT.astimezone(timezone(timedelta(hours=8))))])
+    assert polls.read()["api/prod"].at == AT
+
+
+def test_ten_thousand_polls_are_one_batch(tmp_path: Path) -> None:
+    polls = Polls(Database(url(tmp_path)))
+    batch = [replace(POLL, item=f"i{n}") for n in range(10_000)]
+    polls.write(batch)
+    polls.write(batch)
+    assert len(polls.read()) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("pragma", "expected"), [("journal_mode", "wal"), ("synchronous", 2)], ids=["write-ahead log", "full sync"]
+)
+def test_sqlite_keeps_what_it_acknowledged(tmp_path: Path, pragma: str, expected: object) -> None:
+    with Database(url(tmp_path)).transaction() as connection:
+        assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == expected
+
+
+def test_processes_that_start_together_share_one_state(tmp_path: Path) -> None:
+    code = f"from updater.store.database import Database; Database({url(tmp_path)!r}).close()"
+    running = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
+    for process in running:
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, b"")
+
+
+def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
+    database = Database(url(tmp_path))
+    polls = Polls(database)
+    with pytest.raises(StoreError):
+        polls.write([POLL, replace(POLL, item="web", reason=None)])  # type: ignore[arg-type]
+    assert polls.read() == {}
+
+
+def test_a_state_of_a_newer_program_is_refused(tmp_path: Path) -> None:
+    database = Database(url(tmp_path))
+    with database.transaction() as connection:
+        connection.exec_driver_sql("UPDATE meta SET value = '99' WHERE key = 'version'")
+    database.close()
+    with pytest.raises(StoreError, match="version 99"):
+        Database(url(tmp_path))
+
+
+def test_a_damaged_file_is_said_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(StoreError, match=r"state\.db.*not a database"):
+        Database(url(tmp_path))

@@ -1,0 +1,1 @@
+"""The words of commits (later of pull requests and notifications). Pure."""

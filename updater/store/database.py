@@ -1,0 +1,78 @@
+"""One engine, and the settings that make SQLite keep what it acknowledged.
+
+WAL lets commands read while the daemon writes; FULL makes a commit survive a power cut (280 us instead of 14 us a
+commit, measured); a writer waits for another for at most ten seconds.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, literal, make_url, select
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.schema import CreateTable
+
+from updater.errors import StoreError
+from updater.secrets import redact
+from updater.store import schema
+
+BUSY = 10.0  # seconds that a writer waits for another
+
+
+class Database:
+    """The state at a SQLAlchemy URL; tables are made when they are missing. Raises StoreError."""
+
+    def __init__(self, url: str) -> None:
+        with _as_store_error(url):
+            parsed = make_url(url)
+            self.name = parsed.render_as_string(hide_password=True)
+            if parsed.database and parsed.get_backend_name() == "sqlite":
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._engine: Engine = create_engine(parsed, connect_args={"timeout": BUSY})
+            event.listen(self._engine, "connect", _prepare)
+            with self._engine.begin() as connection:
+                _prepare_tables(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Commit at the end of the block, roll back when it raises; keep it short, others wait."""
+        with _as_store_error(self.name), self._engine.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+def _prepare(connection: Any, _record: Any) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_tables(connection: Connection) -> None:
+    """Make what is missing; statements that several starting processes may run at once."""
+    for table in schema.metadata.sorted_tables:
+        connection.execute(CreateTable(table, if_not_exists=True))
+    key, value = schema.meta.c.key, schema.meta.c.value
+    row = select(literal("version"), literal(str(schema.VERSION)))
+    known = select(literal(1)).where(key == "version").exists()
+    connection.execute(insert(schema.meta).from_select([key, value], row.where(~known)))
+    found = connection.execute(select(value).where(key == "version")).scalar_one()
+    if int(found) > schema.VERSION:
+        raise StoreError(f"the state is of version {found}, this program knows {schema.VERSION}: use a newer program")
+
+
+@contextmanager
+def _as_store_error(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ArgumentError as err:
+        raise StoreError("the state URL cannot be read: expected sqlite:///path") from err
+    except (SQLAlchemyError, OSError) as err:
+        cause = getattr(err, "orig", None) or err
+        raise StoreError(redact(f"state {name}: {cause}")) from err
