@@ -15,6 +15,7 @@ class Reason(StrEnum):
     NO_MATCH = "no_match"
     OLDER = "older"
     LEVEL = "level"
+    AMBIGUOUS = "ambiguous"
     INCOMPLETE_SCAN = "incomplete_scan"
     UNPARSABLE_CURRENT = "unparsable_current"
     CONTESTED = "contested"

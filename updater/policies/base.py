@@ -1,0 +1,46 @@
+"""What a policy answers: can it read this text, does it want it, and which of two is the newer one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from updater.model.tag import Needs
+from updater.plugins import Member
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """Where a text stands in a policy's own order.
+
+    `key` compares with the keys of the same policy, the greater is the newer. `release` holds the numbers of a
+    version, for the gates that judge versions, and is empty where the policy knows no versions.
+    """
+
+    key: tuple[Any, ...]
+    release: tuple[int, ...] = ()
+
+
+class Policy(Member):
+    """Which tag is wanted. Every method is pure; texts are tags, or what `tags.extract` made of them."""
+
+    needs: ClassVar[Needs] = Needs.NAMES
+
+    @property
+    @abstractmethod
+    def words(self) -> str:
+        """The policy in words, as commits and tables show it: `semver >=1.4.0 <2.0.0`."""
+
+    @property
+    def default_level(self) -> str:
+        """The highest change allowed where the rule does not say: patch, minor or major."""
+        return "major"
+
+    @abstractmethod
+    def current(self, text: str) -> Rank | None:
+        """Read what Git holds; None where the policy cannot compare it. It need not be what the policy wants."""
+
+    @abstractmethod
+    def rank(self, text: str, current: str | None) -> Rank | str:
+        """Read a candidate, beside what Git holds where that is known and readable; a str says why it is none."""
