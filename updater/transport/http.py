@@ -1,0 +1,448 @@
+"""HTTP for every outgoing connection but Git's: bounded in time and bytes, and no state that could leak.
+
+The only module that imports httpx. What it promises, and why not plain httpx:
+
+* A total deadline. httpx's timeouts are per read, so a server that drips bytes holds a caller for as long as it
+  likes, also within the headers. Here every connect, handshake, read and write gets only the time that is left.
+* A cap on the bytes of a body. `Accept-Encoding: identity` is asked for and any other encoding refused, because
+  64 KiB of gzip inflate to 64 MiB in one step.
+* No cookies, no redirects, no credentials kept anywhere: what a request does not carry is not sent.
+* TLS is verified against the system's trust and, where set, a private CA. One SSL context a CA file and process,
+  made when the first https address is asked (21 ms of CPU each).
+* Proxies as configured, else the usual *_PROXY variables, which never apply to loopback addresses.
+
+Resolving a name is left to the system's resolver and its own time limits.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+import certifi
+import httpcore
+import httpx
+
+from updater import __version__
+from updater.errors import UpdaterError
+from updater.secrets import remember
+
+CONNECT_TIMEOUT = 10.0  # seconds for one address, so that a dead IPv6 route leaves time for IPv4
+KEEP_ALIVE = 60.0  # seconds an idle connection is kept: common servers close at 60 to 75
+
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # they log whole URLs, which may hold a webhook's secret
+
+
+class TransportError(UpdaterError):
+    """No usable answer came: what was asked of whom, and what happened instead.
+
+    `retryable` is False where asking again cannot help: an untrusted certificate, an answer that is too large or
+    encoded, a broken address.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response. `url` is the address that gave it; header names are case-insensitive."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    url: str
+
+    def values(self, name: str) -> list[str]:
+        """Every value of a header that may come several times, unmerged."""
+        return self.headers.get_list(name)
+
+
+class Http:
+    """Sends requests. Threads share it; connections are kept alive in one pool for each proxy.
+
+    `proxy` (http or https) wins over the environment; `no_proxy` lists hosts, domains, host:port, addresses or networks
+    that are reached directly. `transport` replaces the network, for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        ca_file: Path | None = None,
+        proxy: str | None = None,
+        no_proxy: Sequence[str] = (),
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        routes = _Routes.configured(proxy, no_proxy) if proxy else _Routes.from_environment(no_proxy)
+        self._client = httpx.Client(
+            transport=transport or _Transport(ca_file, routes),
+            cookies=httpx.Cookies(CookieJar(DefaultCookiePolicy(allowed_domains=()))),
+            headers={"User-Agent": f"updater/{__version__}", "Accept-Encoding": "identity"},
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        max_bytes: int,
+        deadline: float,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> Answer:
+        """Send one request and read its answer whole, whatever its status.
+
+        `deadline` is a time of time.monotonic(): nothing is waited for beyond it. A body of more than `max_bytes`
+        is not read to its end. Raises TransportError.
+        """
+        asked = f"{method} {without_secrets(url)}"
+        with _translated(asked), _until(deadline):
+            request = self._client.build_request(method, url, headers=headers, content=content)
+            response = self._client.send(request, stream=True)
+            try:
+                body = b"" if method == "HEAD" else _read(response, max_bytes, deadline, asked)
+            finally:
+                response.close()
+        return Answer(response.status_code, response.headers, body, url)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def without_secrets(url: str) -> str:
+    """Return the address without userinfo and query, which may hold secrets."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an unreadable address"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _read(response: httpx.Response, max_bytes: int, deadline: float, asked: str) -> bytes:
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise TransportError(
+            f"{asked}: the answer is encoded as {encoding[:40]!r}, which was not asked for", retryable=False
+        )
+    too_large = TransportError(f"{asked}: the answer is larger than {max_bytes} bytes", retryable=False)
+    announced = response.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > max_bytes:
+        raise too_large
+    body = bytearray()
+    for chunk in response.iter_raw():
+        body += chunk
+        if len(body) > max_bytes:
+            raise too_large
+        if time.monotonic() > deadline:  # a body that keeps coming never blocks a read
+            raise httpcore.ReadTimeout
+    return bytes(body)
+
+
+@contextmanager
+def _translated(asked: str) -> Iterator[None]:
+    """Turn what httpx and httpcore raise into TransportError."""
+    try:
+        yield
+    except (httpcore.TimeoutException, httpx.TimeoutException) as err:
+        phase = "connecting" if isinstance(err, httpcore.ConnectTimeout | httpx.ConnectTimeout) else "waiting"
+        raise TransportError(f"{asked}: no answer in time ({phase})") from err
+    except (
+        httpx.InvalidURL,
+        httpx.UnsupportedProtocol,
+        httpcore.UnsupportedProtocol,
+        httpcore.LocalProtocolError,
+    ) as err:
+        raise TransportError(f"{asked}: not an address that can be asked", retryable=False) from err
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError, httpx.TransportError) as err:
+        if isinstance(untrusted := _cause(err), ssl.SSLCertVerificationError):
+            why = f"its certificate is not trusted ({untrusted.verify_message}); a private CA belongs into ca_file"
+            raise TransportError(f"{asked}: {why}", retryable=False) from err
+        raise TransportError(f"{asked}: {str(err)[:200] or type(err).__name__}") from err
+
+
+def _cause(err: BaseException) -> BaseException:
+    """Return the first error of the chain."""
+    seen = err
+    while (deeper := seen.__cause__ or seen.__context__) is not None:
+        seen = deeper
+    return seen
+
+
+# --- time -----------------------------------------------------------------------------------------------------------
+
+
+class _Deadline(threading.local):
+    """The deadline of the request that this thread is about; synchronous code does one at a time."""
+
+    at = math.inf
+
+
+_deadline = _Deadline()
+
+
+@contextmanager
+def _until(deadline: float) -> Iterator[None]:
+    _deadline.at = deadline
+    try:
+        yield
+    finally:
+        _deadline.at = math.inf
+
+
+def _left(late: type[httpcore.TimeoutException], at_most: float | None = None) -> float | None:
+    """Return the seconds until the deadline, at most `at_most`, None for no end; raise when there are none left."""
+    left = _deadline.at - time.monotonic()
+    if left <= 0:
+        raise late
+    left = left if at_most is None else min(left, at_most)
+    return None if left == math.inf else left
+
+
+class _BoundedStream(httpcore.NetworkStream):
+    """A connection each step of which gets only the time that is left."""
+
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, _left(httpcore.ReadTimeout, timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, _left(httpcore.WriteTimeout, timeout))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = _left(httpcore.ConnectTimeout, timeout)
+        return _BoundedStream(self._inner.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _BoundedBackend(httpcore.NetworkBackend):
+    """Connects to the addresses of a name one by one, within the time that is left."""
+
+    def __init__(self) -> None:
+        self._inner = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        failure: httpcore.ConnectError | httpcore.ConnectTimeout = httpcore.ConnectError(f"{host} has no address")
+        for address in _addresses(host, port):
+            try:
+                left = _left(httpcore.ConnectTimeout, timeout or CONNECT_TIMEOUT)
+                return _BoundedStream(self._inner.connect_tcp(address, port, left, local_address, socket_options))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as err:
+                failure = err
+        raise failure
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as err:  # UnicodeError: a label too long for IDNA
+        raise httpcore.ConnectError(f"{host} cannot be resolved") from err
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+# --- TLS ------------------------------------------------------------------------------------------------------------
+
+
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return this process's context for the CA file as it is now. Raises TransportError when it cannot be read."""
+    try:
+        return _tls_context_of(ca_file, ca_file.stat().st_mtime_ns if ca_file else 0)
+    except (OSError, ssl.SSLError) as err:
+        raise TransportError(f"the CA file {ca_file} cannot be used: {err.strerror or err}", retryable=False) from err
+
+
+@cache
+def _tls_context_of(ca_file: Path | None, _changed: int) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    if not (paths.cafile or (paths.capath and any(Path(paths.capath).iterdir()))):
+        context.load_verify_locations(certifi.where())  # a bare machine without ca-certificates
+    if ca_file:
+        context.load_verify_locations(ca_file)
+    return context
+
+
+# --- routes ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Routes:
+    """Which proxy an address is reached through; `proxies` by scheme."""
+
+    proxies: Mapping[str, str]
+    direct: tuple[str, ...]
+    loopback_direct: bool
+
+    @classmethod
+    def configured(cls, proxy: str, no_proxy: Sequence[str]) -> _Routes:
+        return cls({"http": proxy, "https": proxy}, tuple(no_proxy), loopback_direct=False)
+
+    @classmethod
+    def from_environment(cls, no_proxy: Sequence[str]) -> _Routes:
+        """Read HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in lower case first, as curl does."""
+        both = {scheme: _variable(f"{scheme}_proxy") or _variable("all_proxy") for scheme in ("http", "https")}
+        proxies = {scheme: proxy for scheme, proxy in both.items() if proxy}
+        listed = no_proxy or [entry.strip() for entry in _variable("no_proxy").split(",")]
+        return cls(proxies, tuple(filter(None, listed)), loopback_direct=True)
+
+    def proxy(self, scheme: str, host: str, port: int) -> str | None:
+        """Return the proxy's address, None for a direct connection."""
+        found = self.proxies.get(scheme)
+        if found is None or (self.loopback_direct and _is_loopback(host)):
+            return None
+        return None if any(_covers(entry.lower(), host.lower(), port) for entry in self.direct) else found
+
+
+def _variable(name: str) -> str:
+    return os.environ.get(name) or os.environ.get(name.upper()) or ""
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+
+
+def _covers(entry: str, host: str, port: int) -> bool:
+    """Say whether an entry of no_proxy covers the host: `*`, a domain with or without dot, host:port, a network."""
+    if entry == "*":
+        return True
+    if (address := _address(host)) is not None and "/" in entry:
+        try:
+            return address in ipaddress.ip_network(entry, strict=False)
+        except ValueError:
+            return False
+    name, colon, wanted = entry.rpartition(":")
+    if colon and wanted.isdecimal() and "]" not in wanted and (name.count(":") == 0 or name.endswith("]")):
+        if int(wanted) != port:
+            return False
+        entry = name
+    entry = entry.strip("[]").removeprefix("*").removeprefix(".")
+    host = host.strip("[]")
+    return host == entry or host.endswith(f".{entry}")
+
+
+class _Transport(httpx.BaseTransport):
+    """Hands httpx's requests to httpcore's pools: one for each scheme and proxy, made when it is first needed."""
+
+    def __init__(self, ca_file: Path | None, routes: _Routes) -> None:
+        self._ca_file, self._routes = ca_file, routes
+        self._backend = _BoundedBackend()
+        self._pools: dict[tuple[str, str | None], httpcore.ConnectionPool] = {}
+        self._lock = threading.Lock()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        port = url.port or (443 if url.scheme == "https" else 80)
+        pool = self._pool(url.scheme, self._routes.proxy(url.scheme, url.host, port))
+        assert isinstance(request.stream, httpx.SyncByteStream)
+        answer = pool.handle_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                headers=request.headers.raw,
+                content=request.stream,
+            )
+        )
+        assert isinstance(answer.stream, Iterable)
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer))
+
+    def _pool(self, scheme: str, proxy: str | None) -> httpcore.ConnectionPool:
+        with self._lock:
+            pool = self._pools.get((scheme, proxy))
+            if pool is None:
+                pool = self._pools[scheme, proxy] = self._new_pool(scheme, proxy)
+            return pool
+
+    def _new_pool(self, scheme: str, proxy: str | None) -> httpcore.ConnectionPool:
+        """Make a pool without a bound on its connections.
+
+        Callers bound themselves, and one slow host must not take the connections of the others.
+        """
+        context = _tls_context(self._ca_file) if scheme == "https" or (proxy or "").startswith("https:") else None
+        options: dict[str, Any] = {
+            "ssl_context": context, "network_backend": self._backend,
+            "max_connections": None, "keepalive_expiry": KEEP_ALIVE,
+        }  # fmt: skip
+        if proxy is not None:
+            options["proxy"] = _proxy(proxy, context)
+        return httpcore.ConnectionPool(**options)
+
+    def close(self) -> None:
+        with self._lock:
+            for pool in self._pools.values():
+                pool.close()
+            self._pools.clear()
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._answer.iter_stream()
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+def _proxy(text: str, context: ssl.SSLContext | None) -> httpcore.Proxy:
+    """Read a proxy's address; `host:port` alone means http. Raises TransportError."""
+    parts = urlsplit(text if "://" in text else f"http://{text}")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise TransportError("the proxy's address is not one of http:// or https://", retryable=False)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    login = None
+    if parts.username is not None:
+        remember(password := unquote(parts.password or ""))
+        login = (unquote(parts.username).encode(), password.encode())
+    tls = context if parts.scheme == "https" else None
+    return httpcore.Proxy(f"{parts.scheme}://{host}:{port}", auth=login, ssl_context=tls)
