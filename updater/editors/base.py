@@ -1,0 +1,253 @@
+"""The family of editors: each knows one way in which YAML names an image, and where its version stands.
+
+A member reads nodes and yields references; writing is the same for all of them, by the roles of the places.
+Every scalar belongs to one reference: of two editors that see the same one, the lower rank has it.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
+
+from updater.editors.document import Alias, Document, Mapping, Node, Part, Scalar
+from updater.editors.scalar import is_text, spell
+from updater.errors import EditError
+from updater.model.change import Edit, Place, Reference, Role, Style
+from updater.model.image import ImageRef, is_digest, is_tag, split
+from updater.plugins import Member, members
+
+_TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]")  # Helm and Jinja, shells, Compose, envsubst, make
+_STYLES = {"": Style.PLAIN, "'": Style.SINGLE, '"': Style.DOUBLE}
+_TEMPLATED = "the tag comes from a template"
+_PLAIN_TAGS = (None, "!", "tag:yaml.org,2002:str")
+_KUSTOMIZE = "kustomize.config.k8s.io/"
+_KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+
+
+class Editor(Member):
+    """One way to name an image. Lower ranks win: 1 knows a format, 2 goes by shape."""
+
+    rank: ClassVar[int] = 1
+    kind: str
+
+    @abstractmethod
+    def find(self, document: Document) -> Iterator[Reference]:
+        """Yield where the document mentions images."""
+
+    def edit(self, reference: Reference, target: ImageRef) -> tuple[Edit, ...]:
+        """Return what to write so that the reference says `target`; nothing where it does already.
+
+        Raises EditError where it cannot be said: a tag and a digest never part.
+        """
+        if reference.unwritable:
+            raise EditError(f"{reference.file}:{reference.line}: {reference.unwritable}")
+        wanted = ((place, self._value(place, reference, target)) for place in reference.places)
+        return tuple(
+            Edit(place.start, place.end, spell(value, place.style))
+            for place, value in wanted
+            if value is not None and value != place.value
+        )
+
+    def _value(self, place: Place, reference: Reference, target: ImageRef) -> str | None:
+        at = f"{reference.file}:{place.line}"
+        digest = next((other for other in reference.places if other.role is Role.DIGEST), None)
+        match place.role:
+            case Role.REPOSITORY:
+                return None
+            case Role.IMAGE:
+                tag = f":{target.tag}" if target.tag else ""
+                return f"{reference.spelled}{tag}{f'@{target.digest}' if target.digest else ''}"
+            case Role.TAG:
+                if target.tag is None:
+                    raise EditError(f"{at}: a digest without a tag has no place here")
+                return f"{target.tag}@{target.digest}" if target.digest and digest is None else target.tag
+            case Role.DIGEST:
+                if target.digest is None and place.value:
+                    raise EditError(f"{at}: there is a digest here, and none is known for the new tag")
+                return target.digest
+
+
+@cache
+def automatic() -> tuple[Editor, ...]:
+    """The editors that work without configuration, lowest rank first."""
+    family = sorted(members(Editor).values(), key=lambda member: member.rank)
+    return tuple(member() for member in family if not any(f.is_required() for f in member.model_fields.values()))
+
+
+def references(document: Document) -> list[Reference]:
+    """Return every mention of an image, in the order of the text; each scalar belongs to one of them."""
+    taken: set[int] = set()
+    found: list[Reference] = []
+    for editor in automatic():
+        for reference in editor.find(document):
+            starts = {place.start for place in reference.places}
+            if taken.isdisjoint(starts):
+                taken |= starts
+                found.append(reference)
+    return sorted(found, key=lambda reference: reference.places[0].start)
+
+
+def is_kustomization(document: Document, part: Part) -> bool:
+    """Whether a document is a kustomization or a component of one, by its kind or by the name of its file."""
+    version = part.scalar("apiVersion")
+    if version.startswith(_KUSTOMIZE):
+        return part.scalar("kind") in {"Kustomization", "Component"}
+    return not version and document.path.rpartition("/")[2] in _KUSTOMIZATIONS
+
+
+def is_manifest(part: Part) -> bool:
+    """Whether a document is an object of Kubernetes."""
+    return bool(part.scalar("apiVersion") and part.scalar("kind"))
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A mapping, the key that it or the list around it hangs under, and the alias that shares it, if one does."""
+
+    mapping: Mapping
+    under: str
+    shared: str
+
+
+def mappings(root: Node) -> Iterator[Spot]:
+    """Walk all mappings in the order of the text. Aliases are not followed, so each node is met once."""
+    waiting: list[tuple[Node, str, str]] = [(root, "", "")]
+    while waiting:
+        node, under, shared = waiting.pop()
+        if isinstance(node, Scalar | Alias):
+            continue
+        if node.shared:
+            shared = node.anchor or ""
+        if isinstance(node, Mapping):
+            yield Spot(node, under, shared)
+            below = [(value, key.value if isinstance(key, Scalar) else "", shared) for key, value in node.pairs]
+        else:
+            below = [(child, under, shared) for child in node.children]
+        waiting.extend(reversed(below))
+
+
+def value_of(node: Node | None) -> str | None:
+    """The raw text of a scalar, also through an alias; None for a list, a mapping, or nothing."""
+    if isinstance(node, Alias):
+        node = node.target
+    return node.value if isinstance(node, Scalar) else None
+
+
+def is_empty(node: Node | None) -> bool:
+    """Whether there is no value: no key, an empty string, or null in any spelling."""
+    scalar = node.target if isinstance(node, Alias) else node
+    if scalar is None:
+        return True
+    if not isinstance(scalar, Scalar):
+        return False
+    return not scalar.value or (not scalar.style and scalar.value.lower() in {"~", "null"})
+
+
+def place(role: Role, node: Scalar | Alias) -> Place:
+    """The place of a scalar, or of the alias that stands for one."""
+    style = _STYLES.get(node.style, Style.PLAIN) if isinstance(node, Scalar) else Style.PLAIN
+    return Place(role, node.start, node.end, node.line, value_of(node) or "", style)
+
+
+def obstacle(document: Document, node: Scalar | Alias, shared: str) -> str:
+    """Why a scalar cannot be written in place; empty where it can."""
+    if isinstance(node, Alias):
+        return f"written through the alias *{node.name}"
+    if node.shared or shared:
+        return f"shared through the alias *{shared or node.anchor}"
+    if node.style not in _STYLES:
+        return "written as a block scalar"
+    if node.tag not in _PLAIN_TAGS:
+        return f"has the tag {node.tag}"
+    token = document.text[node.start : node.end]
+    if token != f"{node.style}{node.value}{node.style}":
+        return "written with escapes or over several lines"
+    return ""
+
+
+def inline(document: Document, editor: str, node: Node, shared: str) -> Reference | None:
+    """Read `name[:tag][@digest]` in one scalar; None where it does not name an image."""
+    text = value_of(node)
+    if text is None or not isinstance(node, Scalar | Alias):
+        return None
+    if isinstance(node, Scalar) and not node.style and not is_text(text):
+        return None  # `image: true`, `image: 1`, `image:`
+    text = text.strip()  # a literal block ends with a line break
+    template = _TEMPLATE.search(text)
+    name, tag, digest = split(text[: template.start()] if template else text)
+    image = named(name)
+    if image is None or (template and tag is None and digest is None):
+        return None  # with a template in the name nobody knows which image it is
+    why = _TEMPLATED if template else obstacle(document, node, shared)
+    if template:
+        tag = digest = None
+    if not _valid(tag, digest):
+        return None
+    where = (place(Role.IMAGE, node),)
+    return Reference(document.path, node.line, image.at(tag, digest), name, editor, where, why)
+
+
+def _valid(tag: str | None, digest: str | None) -> bool:
+    return (tag is None or is_tag(tag)) and (digest is None or is_digest(digest))
+
+
+def named(name: str) -> ImageRef | None:
+    """The image of a name without tag and digest; None where it is no name of an image."""
+    try:
+        image = ImageRef.parse(name)
+    except ValueError:
+        return None
+    return image if image == image.bare else None
+
+
+@dataclass(frozen=True, slots=True)
+class Scattered:
+    """A reference whose name, tag and digest stand in scalars of their own."""
+
+    name: Scalar | Alias
+    spelled: str
+    tag: Node | None
+    digest: Node | None
+    shared: str
+    without: str  # why it cannot be written where there is neither tag nor digest
+
+
+def scattered(document: Document, editor: str, parts: Scattered) -> Reference | None:
+    """Read a name, a tag and a digest that stand apart; None where the name is not that of an image."""
+    image = named(parts.spelled)
+    if image is None:
+        return None
+    tag, digest, why = _version(parts)
+    places = [place(Role.REPOSITORY, parts.name)]
+    for role, node in ((Role.TAG, parts.tag), (Role.DIGEST, parts.digest)):
+        if isinstance(node, Scalar | Alias) and (not is_empty(node) or _fillable(role, node)):
+            places.append(place(role, node))
+            why = why or obstacle(document, node, parts.shared)
+    line = next((at.line for at in places[1:] if at.value), places[0].line)
+    return Reference(document.path, line, image.at(tag, digest), parts.spelled, editor, tuple(places), why)
+
+
+def _fillable(role: Role, node: Scalar | Alias) -> bool:
+    """`digest: ""` waits for a digest; an empty tag is left alone, for something else decides it."""
+    return role is Role.DIGEST and isinstance(node, Scalar) and node.style in {"'", '"'} and not node.value
+
+
+def _version(parts: Scattered) -> tuple[str | None, str | None, str]:
+    """Read the tag, the digest, and why they cannot be written."""
+    tag = None if is_empty(parts.tag) else value_of(parts.tag) or ""
+    digest = None if is_empty(parts.digest) else value_of(parts.digest) or ""
+    if tag is None and digest is None:
+        return None, None, parts.without
+    if _TEMPLATE.search(f"{tag or ''} {digest or ''}"):
+        return None, None, _TEMPLATED
+    if tag is not None and digest is None and "@" in tag:
+        tag, _, digest = tag.partition("@")
+    if tag is not None and not is_tag(tag):
+        return None, None, f"{tag[:80]!r} is not a tag"
+    if digest is not None and not is_digest(digest):
+        return None, None, f"{digest[:80]!r} is not a digest"
+    return tag, digest, ""
