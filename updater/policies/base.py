@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from updater.model.tag import Needs
 from updater.plugins import Member
+
+Level = Literal["patch", "minor", "major"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +17,13 @@ class Rank:
     """Where a text stands in a policy's own order.
 
     `key` compares with the keys of the same policy, the greater is the newer. `release` holds the numbers of a
-    version, for the gates that judge versions, and is empty where the policy knows no versions.
+    version, for the gates that judge versions, and is empty where the policy knows no versions. `parts` is how many
+    of them were written.
     """
 
     key: tuple[Any, ...]
     release: tuple[int, ...] = ()
+    parts: int = 0
 
 
 class Policy(Member):
@@ -33,9 +37,16 @@ class Policy(Member):
         """The policy in words, as commits and tables show it: `semver >=1.4.0 <2.0.0`."""
 
     @property
-    def default_level(self) -> str:
-        """The highest change allowed where the rule does not say: patch, minor or major."""
+    def default_level(self) -> Level:
+        """The highest change allowed where the rule does not say."""
         return "major"
+
+    def follows(self, current: str | None) -> str | None:  # noqa: ARG002 - most policies follow an order, not a tag
+        """Return the one tag whose content is followed, for policies without `Needs.NAMES`; None where there is none.
+
+        `current` is the tag in Git.
+        """
+        return None
 
     @abstractmethod
     def current(self, text: str) -> Rank | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from updater.plugins import Member, members, one_of
-from updater.policies.base import Policy
+from updater.policies.base import Level, Policy
 from updater.policies.docker import Docker
 from updater.policies.filters import TagFilters
 
@@ -24,7 +24,7 @@ class Rule(Member):
 
     policy: AnyPolicy = Docker()
     tags: TagFilters = TagFilters()
-    level: Literal["patch", "minor", "major"] | None = None
+    level: Level | None = None
     max_major_step: Annotated[int, Field(ge=0)] = 20
     write: Literal["tag", "digest", "tag_digest"] = "tag"
 

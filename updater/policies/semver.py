@@ -2,31 +2,70 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from updater.policies import ranges, versions
 from updater.policies.base import Policy, Rank
 
+EVERYTHING = frozenset({"*", "x", "X"})  # ranges that say nothing
+
 Word = Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")]
+Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=50)]
+
+
+def _readable(text: str) -> str:
+    ranges.parse(text)
+    return text
 
 
 class Semver(Policy):
-    """The greatest version inside `range`, in the range language of Helm, Flux and Argo CD."""
+    """The greatest version inside `range`, in the range language of Helm, Flux and Argo CD.
+
+    `prerelease`: `by_range` lets in prereleases where the range names one; `never` none; `allow` all, as ordinary
+    versions; a list of words those whose first identifier starts with one of them.
+    """
 
     kind: Literal["semver"] = "semver"
-    range: str = "*"
-    prerelease: Literal["by_range", "never", "allow"] | Annotated[tuple[Word, ...], Field(min_length=1)] = "by_range"
+    range: Annotated[str, AfterValidator(_readable)] = "*"
+    prerelease: Literal["by_range", "never", "allow"] | Words = "by_range"
 
     @property
     def words(self) -> str:
         """`semver` and the range."""
-        return f"semver {self.range}"
+        return f"semver {' '.join(self.range.split())}"
+
+    @property
+    def default_level(self) -> Literal["minor", "major"]:
+        """A range says how far to go; without one, `minor`."""
+        return "minor" if self.range.strip() in EVERYTHING else "major"
 
     def current(self, text: str) -> Rank | None:
         """Any version, inside the range or not."""
-        return None
+        version = versions.parse(text)
+        return version.rank if version else None
 
-    def rank(self, text: str, current: str | None) -> Rank | str:
+    def rank(self, text: str, current: str | None) -> Rank | str:  # noqa: ARG002 - what Git holds changes no range
         """Return the rank of a version inside the range."""
-        return "no_match: not a version"
+        version = versions.parse(text)
+        if version is None:
+            return "no_match: not a version"
+        if version.pre and (why := self._unwanted(version.pre)):
+            return why
+        inside = self._range.holds(version, prereleases=self.prerelease != "by_range")
+        return version.rank if inside else self._outside
+
+    def _unwanted(self, pre: str) -> str:
+        if self.prerelease == "never" or (isinstance(self.prerelease, tuple) and not pre.startswith(self.prerelease)):
+            return "no_match: a prerelease that is not wanted"
+        return ""
+
+    @cached_property
+    def _range(self) -> ranges.Range:
+        return ranges.parse(self.range)
+
+    @cached_property
+    def _outside(self) -> str:
+        return f"no_match: outside {self.range}"
