@@ -1,0 +1,134 @@
+"""What is tracked, how it is decided and where it is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Annotated
+
+from pathspec import GitIgnoreSpec
+from pydantic import AfterValidator, Field, field_validator
+
+from updater.config.base import MAX_TEXT, Section, is_host
+from updater.config.durations import Duration, duration
+from updater.config.repositories import Branch
+from updater.model.image import DOCKER_HUB, ImageRef
+from updater.policies.rule import Rule
+
+ALL_PATHS = ("**",)
+_WILD = re.compile(r"[*?]")
+_NAME = re.compile(r"[^\s\x00-\x1f\x7f]+(?: [^\s\x00-\x1f\x7f]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image, or one environment of it: what decides, and which references it owns.
+
+    `name` is `api` or `api/prod`. `image` is as written. `exact` is the canonical image, None for a pattern, and
+    `pattern` the canonical pattern (`*` within a segment, `**` across, `?` one character), None for an exact image.
+    `repository` and `branch` None mean every repository, and its own branch. Without `write` references are read
+    as current and never changed. Intervals are seconds.
+    """
+
+    name: str
+    image: str
+    exact: ImageRef | None
+    repository: str | None = None
+    branch: str | None = None
+    paths: tuple[str, ...] = ALL_PATHS
+    write: bool = True
+    rule: Rule = field(default_factory=Rule)
+    poll_interval: int = 300
+    poll_jitter: int = 30
+    labels: Mapping[str, str] = field(default_factory=dict)
+    suspend: bool = False
+    pattern: str | None = None
+
+
+class Poll(Section):
+    """When a registry is asked."""
+
+    interval: Duration = duration(300, "time between two looks", least=1)
+    jitter: Duration = duration(30, "up to this much is added, so that images do not ask together")
+
+
+class Behaviour(Rule):
+    """What `defaults`, an image and its items may all set; the nearer one replaces the farther."""
+
+    poll: Poll = Field(Poll(), description="when the registry is asked; its keys merge one by one")
+    suspend: bool = Field(default=False, description="leave it alone: nothing is asked, nothing is written")
+
+
+@lru_cache(maxsize=4096)
+def glob(text: str) -> str:
+    """Check a gitignore-style glob from the root of a repository. Raises ValueError."""
+    if not text.strip() or text.startswith("#") or len(text) > MAX_TEXT or ".." in text.split("/") or "\0" in text:
+        raise ValueError('expected a glob such as "apps/**" or "!apps/old/**"')
+    try:
+        GitIgnoreSpec.from_lines([text])
+    except ValueError:
+        raise ValueError('expected a glob such as "apps/**" or "!apps/old/**"') from None
+    return text
+
+
+Glob = Annotated[str, AfterValidator(glob)]
+
+
+class ItemEntry(Behaviour):
+    """Where an image is written, and what differs there."""
+
+    name: str | None = Field(None, pattern=r"^[^\s/]+$", description="its name is then image/name")
+    repository: str | None = Field(None, description="a repository's name; null: every repository")
+    branch: Branch | None = Field(None, description="null: the repository's branch")
+    paths: tuple[Glob, ...] = Field(ALL_PATHS, min_length=1, description="gitignore-style globs from the root")
+
+
+class Defaults(Behaviour):
+    """Fields of an image that hold where the image itself is silent."""
+
+    labels: dict[str, str] = Field({}, description="free words; they merge one by one")
+    update: tuple[ItemEntry, ...] = Field((ItemEntry(),), description="where to write; []: watch only")
+
+
+class ImageEntry(Defaults):
+    """One image, or a pattern over what Git mentions."""
+
+    image: str = Field(description="no tag; or a pattern with * (within a segment), ** (across) and ?")
+    name: str | None = Field(None, description="default: the image as written")
+
+    @field_validator("image")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        identity(value)
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _one_line(cls, value: str | None) -> str | None:
+        if value is not None and not _NAME.fullmatch(value):
+            raise ValueError("expected a name in one line")
+        return value
+
+
+def is_pattern(image: str) -> bool:
+    """Say whether the text of an image means many."""
+    return _WILD.search(image) is not None
+
+
+def identity(image: str) -> str:
+    """Return the canonical name of an image, or the canonical pattern. Raises ValueError."""
+    if not is_pattern(image):
+        ref = ImageRef.parse(image)
+        if ref != ref.bare:
+            raise ValueError("expected an image without tag and digest: these are what Git says")
+        return ref.name
+    sample = ImageRef.parse(re.sub(r"[*?]+", "x", image))
+    first, slash, rest = image.partition("/")
+    if is_host(first) and not _WILD.search(first):
+        hub = sample.registry == DOCKER_HUB and "/" not in rest
+        return f"{sample.registry}/{'library/' if hub else ''}{rest}"
+    if is_host(first) or first.startswith("**") or (slash and first.startswith("*")):
+        return image  # any host
+    return f"{DOCKER_HUB}/{image}" if slash else f"{DOCKER_HUB}/library/{image}"

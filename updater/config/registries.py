@@ -1,0 +1,96 @@
+"""Settings of registries, and which of them an image belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from updater.config.base import Section, http_url, is_host, text
+from updater.config.durations import Rate
+from updater.config.network import Network
+from updater.model.image import ImageRef
+from updater.plugins import one_of
+from updater.registry.credentials.base import Credentials
+
+if TYPE_CHECKING:
+    AnyCredentials = Credentials
+else:
+    AnyCredentials = one_of(Credentials)
+
+_PLACE = "host[:port][/path], e.g. registry.example.com/team"
+
+
+def _place(value: Any) -> str:
+    """Return `host[:port][/path]` as images spell it; every name of Docker Hub becomes docker.io."""
+    host, slash, path = text(value, _PLACE).rstrip("/").partition("/")
+    try:
+        image = ImageRef.parse(f"{host}/{path or 'x'}/x")
+    except ValueError:
+        raise ValueError(f"expected {_PLACE}") from None
+    if not is_host(host):
+        raise ValueError(f"expected {_PLACE}")
+    return f"{image.registry}{slash}{path}"
+
+
+def _endpoint(value: Any) -> Any:
+    """Take an address, or host[:port] alone."""
+    address = text(value, "an address such as https://host:port")
+    return http_url(address) if "://" in address else _host(address)
+
+
+def _host(value: Any) -> str:
+    place = _place(value)
+    if "/" in place:
+        raise ValueError("expected host[:port]")
+    return str(value).lower()
+
+
+Place = Annotated[str, BeforeValidator(_place)]
+Host = Annotated[str, BeforeValidator(_host)]
+Endpoint = Annotated[str, BeforeValidator(_endpoint)]
+
+
+class Alias(Section):
+    """Another name of a registry in Git; references keep the name that they use."""
+
+    name: Place = Field(description="host[:port][/path]")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class RegistrySettings(Section):
+    """One registry, or a part of it; any OCI registry works without an entry."""
+
+    host: Place = Field(description="host[:port][/path]; the longest match at a path boundary wins")
+    aliases: tuple[Alias, ...] = Field((), description="other names of it in Git: a name, or {name: NAME}")
+    endpoint: Endpoint | None = Field(None, description="ask this address instead of host")
+    credentials: AnyCredentials | None = Field(None, description="login; null: anonymous")
+    insecure: bool = Field(default=False, description="plain HTTP")
+    trusted_realms: tuple[Host, ...] = Field((), description="other hosts that may receive the credentials for a token")
+    concurrency: int = Field(4, ge=1, le=64, description="requests at a time")
+    rate: Rate | None = Field(None, description="requests a second, e.g. 10/s, 100/m, 5000/h; null: no limit")
+    burst: int = Field(50, ge=1, le=100_000, description="requests that may go out at once under a rate")
+    network: Network = Field(Network(), description="overrides the network section, key by key")
+
+
+def match(entries: Iterable[RegistrySettings], name: str) -> RegistrySettings | None:
+    """Return the entry with the longest host that is `name` or ends at a path boundary of it."""
+    fitting = [entry for entry in entries if within(name, entry.host)]
+    return max(fitting, key=lambda entry: len(entry.host), default=None)
+
+
+def within(name: str, place: str) -> bool:
+    """Say whether an image's name lies at host[:port][/path]."""
+    return name == place or name.startswith(f"{place}/")
+
+
+def renamed(entries: Iterable[RegistrySettings], name: str) -> str:
+    """Return the name with the longest alias that fits replaced by the registry's host."""
+    fitting = [(alias.name, entry.host) for entry in entries for alias in entry.aliases if within(name, alias.name)]
+    alias, host = max(fitting, key=lambda pair: len(pair[0]), default=("", ""))
+    return f"{host}{name[len(alias) :]}"
