@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal
 from updater.model.tag import Needs
 from updater.plugins import Member
 
+NOT_YET = frozenset({"alphabetical", "calver", "newest", "numerical"})  # kinds that later versions bring
+
 Level = Literal["patch", "minor", "major"]
 
 

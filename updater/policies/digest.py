@@ -13,7 +13,7 @@ from updater.policies.base import Policy, Rank
 
 def _tag(text: str) -> str:
     if not is_tag(text):
-        raise ValueError(f"found {text[:80]!r}, expected a tag")
+        raise ValueError(f"{text[:80]!r}; expected a tag")
     return text
 
 

@@ -34,7 +34,7 @@ def compiled(expression: str) -> Any:
     except re2.error as err:
         (why,) = err.args
         words = why.decode(errors="replace") if isinstance(why, bytes) else str(why)
-        raise ValueError(f"found {expression[:80]!r}, expected an RE2 expression: {words[:200]}") from None
+        raise ValueError(f"{words[:200]}; expected an RE2 expression") from None
 
 
 def _checked(expression: str) -> str:
@@ -62,7 +62,7 @@ class TagFilters(Member):
     def _extract_names_groups(self) -> Self:
         if self.extract is not None:
             if self.pattern is None:
-                raise ValueError("found tags.extract without tags.pattern, expected both")
+                raise ValueError("tags.extract without tags.pattern; expected both")
             _template(self.pattern, self.extract)
         return self
 
@@ -128,7 +128,7 @@ def _group(pattern: str, name: str) -> int:
     number = int(name) if name.isdecimal() and len(name) < 6 else named.get(name, -1)
     if not 0 <= number <= expression.groups:
         raise ValueError(
-            f"found ${name or ' alone'} in tags.extract, expected a group of tags.pattern: "
-            f"{', '.join(f'${{{group}}}' for group in known[:20])} ($$ is a dollar)"
+            f"{f'${name}' if name else 'a lone $'} in tags.extract; expected a group of tags.pattern, one of "
+            f"{', '.join(f'${{{group}}}' for group in known[:20])}, or $$ for a dollar"
         )
     return number

@@ -82,7 +82,7 @@ class Range:
 def parse(text: str) -> Range:
     """Read a range. Raises ValueError that says what was found, where, and what was expected."""
     if len(text) > MAX_RANGE:
-        raise ValueError(f"found {len(text)} characters, expected a range of at most {MAX_RANGE}")
+        raise ValueError(f"{len(text)} characters; expected a range of at most {MAX_RANGE}")
     groups: list[Group] = []
     start = count = 0
     for piece in text.split("||"):
@@ -91,7 +91,7 @@ def parse(text: str) -> Range:
         start += len(piece) + 2
         count += len(group.tests)
     if count > MAX_COMPARATORS:
-        raise ValueError(f"found {count} comparators, expected at most {MAX_COMPARATORS}")
+        raise ValueError(f"{count} comparators; expected at most {MAX_COMPARATORS}")
     return Range(text, tuple(groups))
 
 
@@ -135,7 +135,7 @@ def _bound(text: str, at: int, end: int) -> tuple[Bound, int]:
         numbers.append(int(part))
     pre = match["pre"] or ""
     if any(len(word) > 1 and word[0] == "0" and word.isdecimal() for word in pre.split(".")):
-        raise ValueError(f"found a number with leading zeros in the prerelease {pre[:80]!r}, expected none")
+        raise ValueError(f"leading zeros in a number of the prerelease {pre[:80]!r}; expected {EXPECTED}")
     key = (*numbers, *(0,) * (3 - len(numbers)), prerelease_key(pre) if pre or numbers else LOWEST)
     return Bound(key, len(numbers), bool(pre)), match.end()
 
@@ -147,7 +147,7 @@ def _skip(what: re.Pattern[str], text: str, at: int, end: int) -> int:
 
 def _unreadable(text: str, at: int, end: int) -> ValueError:
     found = repr(text[at : min(end, at + 40)]) if at < end else "nothing"
-    return ValueError(f"found {found} at character {at + 1} of {text[:80]!r}, expected {EXPECTED}")
+    return ValueError(f"{found} at character {at + 1}; expected {EXPECTED}")
 
 
 def _between(low: Key, high: Key) -> Test:

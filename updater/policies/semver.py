@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from updater.policies import ranges, versions
 from updater.policies.base import Policy, Rank
@@ -14,6 +14,11 @@ EVERYTHING = frozenset({"*", "x", "X"})  # ranges that say nothing
 
 Word = Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")]
 Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=50)]
+Named = Literal["by_range", "never", "allow"]
+Prerelease = Annotated[
+    Annotated[Named, Tag("named")] | Annotated[Words, Tag("words")],
+    Discriminator(lambda value: "words" if isinstance(value, list | tuple) else "named"),
+]  # told apart by shape, so that a mistake is one complaint and not one for each kind
 
 
 def _readable(text: str) -> str:
@@ -30,7 +35,7 @@ class Semver(Policy):
 
     kind: Literal["semver"] = "semver"
     range: Annotated[str, AfterValidator(_readable)] = "*"
-    prerelease: Literal["by_range", "never", "allow"] | Words = "by_range"
+    prerelease: Prerelease = "by_range"
 
     @property
     def words(self) -> str:
