@@ -70,6 +70,11 @@ class Answer:
     body: bytes
     url: str
 
+    def header(self, name: str) -> str | None:
+        """The value of a header, several merged with commas."""
+        value: str | None = self.headers.get(name)
+        return value
+
     def values(self, name: str) -> list[str]:
         """Every value of a header that may come several times, unmerged."""
         return self.headers.get_list(name)

@@ -1,0 +1,244 @@
+"""Answers a registry's challenges: anonymous, Basic, or Bearer with a token from the realm that it names.
+
+Who writes the challenge chooses the realm, and may be an attacker: credentials go to the registry's own host, to
+the realms that are known to belong to it, and to `trusted_realms`; any other realm is asked for an anonymous token.
+Precedents: CVE-2020-15157 (containerd), CVE-2026-33540 (distribution).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlencode, urlsplit
+
+from updater.errors import RegistryError
+from updater.registry.challenge import Challenge, challenges
+from updater.registry.credentials.base import Credentials
+from updater.registry.sender import Sender
+from updater.secrets import remember
+from updater.transport.http import Answer
+
+TOKEN_BYTES = 64 << 10
+MIN_LIFE, MAX_LIFE = 60.0, 86_400.0  # seconds; 60 is what the specification says where `expires_in` is missing
+REFUSED_FOR = 300.0  # seconds until a refused login is tried again: Docker Hub locks the user name after a few
+MAX_SLOTS = 10_000
+MAX_UNTRUSTED = 16
+
+_KNOWN_REALMS = tuple(
+    (re.compile(registry), realm)
+    for registry, realm in (
+        (r"docker\.io", "auth.docker.io"),
+        (r"lscr\.io", "ghcr.io"),  # a front of GHCR
+        (r"registry\.gitlab\.com", "gitlab.com"),
+        (r"registry\.digitalocean\.com", "api.digitalocean.com"),
+        (r"registry(?:-vpc|-internal)?\.([a-z0-9-]+)\.aliyuncs\.com", r"dockerauth.\1.aliyuncs.com"),
+        (r"[a-z0-9-]+-registry(?:-vpc)?\.([a-z0-9-]+)\.cr\.aliyuncs\.com", r"dockerauth-ee.\1.aliyuncs.com"),
+    )
+)
+"""Registries whose realm is another host, and that host; those that are their own realm need no row."""
+
+_TOKEN = re.compile(r"[\x21-\x7e]{1,32768}")
+
+
+class LoginRefused(RegistryError):
+    """The registry or its token service wants another login than the one that it got, or one at all."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One token; the lock lets a single thread fetch it while the others wait for the same one."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    header: str = ""
+    until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Bearer:
+    """Where tokens come from. `scope` holds {} in place of the repository."""
+
+    realm: str
+    service: str
+    scope: str
+
+
+class Login:
+    """The login at one registry; shared by threads. Tokens live in memory only.
+
+    `hosts` are the spellings `host[:port]` under which the registry itself is known.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sender: Sender,
+        *,
+        credentials: Credentials | None,
+        hosts: Iterable[str],
+        insecure: bool,
+        trusted_realms: Iterable[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name, self._sender, self._credentials, self._insecure = name, sender, credentials, insecure
+        self._trusted = frozenset(map(_bare, [*hosts, *trusted_realms]))
+        self._known = frozenset(
+            match.expand(realm) for pattern, realm in _KNOWN_REALMS if (match := pattern.fullmatch(name))
+        )
+        self._clock = clock
+        self._learnt: dict[str, _Bearer | None] = {}  # by kind of request, the last also as ""; None: Basic
+        self._slots: dict[tuple[str, str, str], _Slot] = {}
+        self._lock = threading.Lock()
+        self._refused: tuple[tuple[str, str], float] | None = None
+        self._untrusted: dict[str, None] = {}
+
+    @property
+    def untrusted_realms(self) -> tuple[str, ...]:
+        """Realms that were named by the registry and got no credentials, though there are some."""
+        return tuple(self._untrusted)
+
+    def header(self, kind: str, repository: str, deadline: float) -> str | None:
+        """Return the `Authorization` to send at once, None before any challenge was seen.
+
+        `kind` names what is asked for ("tags", "manifests"): some registries want another scope for each.
+        """
+        guess = kind if kind in self._learnt else ""
+        if guess not in self._learnt:
+            return None
+        bearer = self._learnt[guess]
+        return self._basic() if bearer is None else self._token(bearer, repository, "", deadline)
+
+    def answer(self, refusal: Answer, kind: str, repository: str, used: str | None, deadline: float) -> str | None:
+        """Return the `Authorization` that answers a refusal, None when there is nothing new to say.
+
+        `used` is the one that was refused. Raises RegistryError when no token was to be had.
+        """
+        offered = {
+            challenge.scheme: challenge for challenge in reversed(challenges(refusal.values("www-authenticate")))
+        }
+        bearer = self._learnt.get(kind)  # stays for a refusal without a challenge, as ECR's 400 for an old token
+        if "bearer" in offered and "realm" in offered["bearer"].params:
+            bearer = _bearer(offered["bearer"], repository)
+        elif "basic" in offered:
+            basic = self._basic()
+            if basic is not None:
+                self._learnt[kind] = self._learnt[""] = None
+            return None if basic == used else basic
+        if bearer is None:
+            return None
+        header = self._token(bearer, repository, used or "", deadline)
+        self._learnt[kind] = self._learnt[""] = bearer
+        return header
+
+    def refusal(self, what: str, status: int) -> LoginRefused:
+        """Say in plain words why access was refused after all."""
+        if self._credentials is None:
+            why = "it wants a login, and none is configured"
+        elif self._untrusted:
+            realms = ", ".join(self._untrusted)
+            why = f"its token service {realms} is not in trusted_realms and got no credentials"
+        else:
+            why = "the configured login is wrong or may not read it"
+        return LoginRefused(f"{what}: {self._name} refused access ({status}): {why}")
+
+    def _basic(self) -> str | None:
+        if self._credentials is None:
+            return None
+        return _basic_header(self._credentials.login())
+
+    def _token(self, bearer: _Bearer, repository: str, refused: str, deadline: float) -> str:
+        """Return a Bearer header other than `refused`: the cached one while it lives, else a new one."""
+        scope = bearer.scope.replace("{}", repository)
+        with self._lock:
+            if len(self._slots) >= MAX_SLOTS:
+                self._slots.clear()
+            slot = self._slots.setdefault((bearer.realm, bearer.service, scope), _Slot())
+        with slot.lock:
+            if not slot.header or slot.header == refused or self._clock() >= slot.until:
+                slot.header, life = self._fetch(bearer.realm, bearer.service, scope, deadline)
+                slot.until = self._clock() + life - min(30.0, life / 4)  # renewed before it ends on the way
+            return slot.header
+
+    def _fetch(self, realm: str, service: str, scope: str, deadline: float) -> tuple[str, float]:
+        """Ask the realm for a token; return the header and its life in seconds."""
+        parts = self._readable(realm)
+        login = self._login_for(parts)
+        query = urlencode([(name, value) for name, value in (("service", service), ("scope", scope)) if value])
+        url = parts._replace(query="&".join(filter(None, (parts.query, query))), fragment="").geturl()
+        headers = {"Accept": "application/json"} | ({"Authorization": _basic_header(login)} if login else {})
+        answer = self._sender.send("GET", url, headers=headers, max_bytes=TOKEN_BYTES, deadline=deadline)
+        what = f"token service {parts.netloc} of {self._name}"
+        if answer.status in {401, 403}:
+            if login and answer.status == 401:
+                self._refused = (login, self._clock() + REFUSED_FOR)
+            why = "refused the configured login" if login else "gives no token without a login"
+            raise LoginRefused(f"{what} {why} ({answer.status}), asked for {scope or 'no scope'}")
+        if answer.status != 200:
+            raise RegistryError(f"{what} answered {answer.status}, expected a token")
+        token, life = _read_token(answer.body, what)
+        return f"Bearer {token}", life
+
+    def _readable(self, realm: str) -> SplitResult:
+        """Take the realm's address apart. Raises RegistryError for one that must not be asked."""
+        try:
+            parts = urlsplit(realm)
+            usable = bool(parts.hostname) and (parts.port or 1) > 0 and "@" not in parts.netloc
+        except ValueError:
+            usable = False
+        if not usable or parts.scheme not in {"http", "https"}:
+            raise RegistryError(f"{self._name} names a token service that is no address")
+        if parts.scheme == "http" and not self._insecure:
+            raise RegistryError(f"{self._name} names a token service without TLS ({parts.netloc}); it was not asked")
+        return parts
+
+    def _login_for(self, realm: SplitResult) -> tuple[str, str] | None:
+        """Return the login that this realm may see."""
+        if self._credentials is None:
+            return None
+        host = _bare(f"{realm.scheme}://{realm.netloc}")
+        if host not in self._trusted and not (host in self._known and realm.scheme == "https"):
+            if len(self._untrusted) < MAX_UNTRUSTED:
+                self._untrusted[host] = None
+            return None
+        login = self._credentials.login()
+        if self._refused is not None and self._refused[0] == login and self._clock() < self._refused[1]:
+            raise LoginRefused(f"token service {host} of {self._name} refused the configured login a short while ago")
+        return login
+
+
+def _bearer(challenge: Challenge, repository: str) -> _Bearer:
+    params = challenge.params
+    scope = params.get("scope") or "repository:{}:pull"
+    return _Bearer(params["realm"], params.get("service", ""), scope.replace(f":{repository}:", ":{}:"))
+
+
+def _basic_header(login: tuple[str, str]) -> str:
+    pair = ":".join(login)
+    remember(pair)  # a server may echo the header, which holds neither name nor password as such
+    return f"Basic {b64encode(pair.encode()).decode()}"
+
+
+def _bare(text: str) -> str:
+    """Return `host` or `host:port` in lower case; a port that is the scheme's own (https: 443) is left out."""
+    scheme, _, rest = text.rpartition("://")
+    host = rest.partition("/")[0].lower()
+    own = {"http": ":80", "https": ":443", "": ":443"}.get(scheme.lower(), "")
+    return host.removesuffix(own)
+
+
+def _read_token(body: bytes, what: str) -> tuple[str, float]:
+    """Return token and life in seconds of a token service's answer."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as err:
+        raise RegistryError(f"{what} answered something that is not JSON") from err
+    token = (answer.get("token") or answer.get("access_token")) if isinstance(answer, dict) else None
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise RegistryError(f"{what} answered without a token")
+    life = answer.get("expires_in")
+    seconds = float(life) if isinstance(life, int) and 0 < life < 1 << 40 else MIN_LIFE
+    return token, min(max(seconds, MIN_LIFE), MAX_LIFE)
