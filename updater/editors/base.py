@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
 
-from updater.editors.document import Alias, Document, Mapping, Node, Part, Scalar
+from updater.editors.document import Alias, Document, Mapping, Node, Part, Scalar, Sequence
 from updater.editors.scalar import is_text, spell
 from updater.errors import EditError
 from updater.model.change import Edit, Place, Reference, Role, Style
@@ -104,30 +104,13 @@ def is_manifest(part: Part) -> bool:
     return bool(part.scalar("apiVersion") and part.scalar("kind"))
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """A mapping, the key that it or the list around it hangs under, and the alias that shares it, if one does."""
-
-    mapping: Mapping
-    under: str
-    shared: str
-
-
-def mappings(root: Node) -> Iterator[Spot]:
-    """Walk all mappings in the order of the text. Aliases are not followed, so each node is met once."""
-    waiting: list[tuple[Node, str, str]] = [(root, "", "")]
-    while waiting:
-        node, under, shared = waiting.pop()
-        if isinstance(node, Scalar | Alias):
-            continue
+def shared_by(node: Mapping | Sequence | None) -> str:
+    """The name of the alias that repeats this node or one around it, empty where there is none."""
+    while node is not None:
         if node.shared:
-            shared = node.anchor or ""
-        if isinstance(node, Mapping):
-            yield Spot(node, under, shared)
-            below = [(value, key.value if isinstance(key, Scalar) else "", shared) for key, value in node.pairs]
-        else:
-            below = [(child, under, shared) for child in node.children]
-        waiting.extend(reversed(below))
+            return node.anchor or ""
+        node = node.parent
+    return ""
 
 
 def value_of(node: Node | None) -> str | None:
@@ -153,12 +136,13 @@ def place(role: Role, node: Scalar | Alias) -> Place:
     return Place(role, node.start, node.end, node.line, value_of(node) or "", style)
 
 
-def obstacle(document: Document, node: Scalar | Alias, shared: str) -> str:
+def obstacle(document: Document, node: Scalar | Alias, holder: Mapping) -> str:
     """Why a scalar cannot be written in place; empty where it can."""
     if isinstance(node, Alias):
         return f"written through the alias *{node.name}"
-    if node.shared or shared:
-        return f"shared through the alias *{shared or node.anchor}"
+    alias = node.anchor if node.shared else shared_by(holder)
+    if alias:
+        return f"shared through the alias *{alias}"
     if node.style not in _STYLES:
         return "written as a block scalar"
     if node.tag not in _PLAIN_TAGS:
@@ -169,8 +153,9 @@ def obstacle(document: Document, node: Scalar | Alias, shared: str) -> str:
     return ""
 
 
-def inline(document: Document, editor: str, node: Node, shared: str) -> Reference | None:
-    """Read `name[:tag][@digest]` in one scalar; None where it does not name an image."""
+def inline(document: Document, editor: str, holder: Mapping, key: str) -> Reference | None:
+    """Read `name[:tag][@digest]` in one value of a mapping; None where it does not name an image."""
+    node = holder.values.get(key)
     text = value_of(node)
     if text is None or not isinstance(node, Scalar | Alias):
         return None
@@ -182,7 +167,7 @@ def inline(document: Document, editor: str, node: Node, shared: str) -> Referenc
     image = named(name)
     if image is None or (template and tag is None and digest is None):
         return None  # with a template in the name nobody knows which image it is
-    why = _TEMPLATED if template else obstacle(document, node, shared)
+    why = _TEMPLATED if template else obstacle(document, node, holder)
     if template:
         tag = digest = None
     if not _valid(tag, digest):
@@ -208,11 +193,11 @@ def named(name: str) -> ImageRef | None:
 class Scattered:
     """A reference whose name, tag and digest stand in scalars of their own."""
 
+    holder: Mapping
     name: Scalar | Alias
     spelled: str
     tag: Node | None
     digest: Node | None
-    shared: str
     without: str  # why it cannot be written where there is neither tag nor digest
 
 
@@ -226,7 +211,7 @@ def scattered(document: Document, editor: str, parts: Scattered) -> Reference | 
     for role, node in ((Role.TAG, parts.tag), (Role.DIGEST, parts.digest)):
         if isinstance(node, Scalar | Alias) and (not is_empty(node) or _fillable(role, node)):
             places.append(place(role, node))
-            why = why or obstacle(document, node, parts.shared)
+            why = why or obstacle(document, node, parts.holder)
     line = next((at.line for at in places[1:] if at.value), places[0].line)
     return Reference(document.path, line, image.at(tag, digest), parts.spelled, editor, tuple(places), why)
 

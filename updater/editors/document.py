@@ -21,6 +21,7 @@ from updater.model.change import Skipped
 MAX_BYTES = 8 << 20  # of one file: rendered clusters of 2,000 documents are 5 MB
 MAX_DEPTH = 100  # levels of nesting; the deepest custom resource definitions stay under 40
 MAX_NODES = 1_000_000  # of one file: about a second of composing
+_WORDS_MEMORY = 64 << 20  # bytes for RE2's automaton: enough for 50,000 names, taken as it grows
 MAX_WHY = 200  # characters of a parser's complaint
 
 _MARKER = re.compile(r"---|\.\.\.")
@@ -32,7 +33,7 @@ _BETWEEN = re.compile(rf"(?:[ \t{_BREAKS}]|#[^{_BREAKS}]*)*")
 
 
 class Broken(ValueError):
-    """A document that cannot be read: at which line of the file, and why."""
+    """What cannot be read: from which line of the file on (0 for all of it), and why."""
 
     def __init__(self, line: int, why: str) -> None:
         super().__init__(why)
@@ -41,7 +42,7 @@ class Broken(ValueError):
 
 @dataclass(slots=True, eq=False)
 class Scalar:
-    """A scalar: its token from `start` to `end` without anchor and tag, and its value.
+    """A scalar: its token from `start` to `end` without anchor and tag, and its raw text.
 
     `style` is the first character of the token: empty for plain, else a quote or `|` or `>`.
     """
@@ -50,9 +51,9 @@ class Scalar:
     end: int
     line: int
     value: str
-    style: str = ""
-    anchor: str | None = None
-    tag: str | None = None
+    style: str
+    anchor: str | None
+    tag: str | None
     shared: bool = False  # an alias refers to it
 
 
@@ -64,42 +65,35 @@ class Alias:
     end: int
     line: int
     name: str
-    target: Node
+    target: Scalar | Sequence | Mapping
 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """A list of nodes."""
+    """A list of nodes. `under` is the key that it hangs under, also through lists; `parent` what holds it."""
 
     line: int
-    anchor: str | None = None
-    tag: str | None = None
-    children: list[Node] = field(default_factory=list)
+    under: str
+    parent: Sequence | Mapping | None
+    anchor: str | None
     shared: bool = False
+    children: list[Node] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
 class Mapping:
-    """Keys and values in turn, in the order of the text, duplicates included."""
+    """Nodes by the raw text of their keys; of duplicates the last, as readers of YAML take it.
+
+    `under` and `parent` as those of a sequence. A key that is no scalar counts as the empty text.
+    """
 
     line: int
-    anchor: str | None = None
-    tag: str | None = None
-    children: list[Node] = field(default_factory=list)
+    under: str
+    parent: Sequence | Mapping | None
+    anchor: str | None
     shared: bool = False
-
-    @property
-    def pairs(self) -> Iterator[tuple[Node, Node]]:
-        """The keys with their values."""
-        return zip(self.children[::2], self.children[1::2], strict=True)
-
-    def get(self, key: str) -> Node | None:
-        """The value of a plain key; of duplicates the last, as every reader of YAML takes it."""
-        found = None
-        for name, value in self.pairs:
-            if isinstance(name, Scalar) and name.value == key:
-                found = value
-        return found
+    values: dict[str, Node] = field(default_factory=dict)
+    pending: str | None = None  # the key that waits for its value while the mapping is read
 
 
 Node: TypeAlias = Scalar | Alias | Sequence | Mapping
@@ -116,14 +110,18 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One document of a stream, read."""
+    """One document of a stream, read: its root, and all its mappings in the order of the text.
+
+    No mapping is there twice: aliases are not followed.
+    """
 
     span: Span
     root: Node
+    mappings: tuple[Mapping, ...]
 
     def scalar(self, key: str) -> str:
         """The text of a scalar at the top of the document, empty where there is none."""
-        node = self.root.get(key) if isinstance(self.root, Mapping) else None
+        node = self.root.values.get(key) if isinstance(self.root, Mapping) else None
         return node.value if isinstance(node, Scalar) else ""
 
 
@@ -147,7 +145,9 @@ class Words:
     def __init__(self, names: Iterable[str]) -> None:
         words = sorted({name.rstrip("/").rpartition("/")[2] for name in names})
         self._nothing = not words
-        self._pattern = re2.compile("|".join(map(_whole_word, words)).encode())
+        options = re2.Options()
+        options.max_mem = _WORDS_MEMORY
+        self._pattern = re2.compile("|".join(map(_whole_word, words)).encode(), options)
 
     def within(self, text: str) -> bool:
         """Whether the text mentions one of them."""
@@ -170,12 +170,12 @@ def parse(path: str, data: bytes | str, words: Words | None = None) -> Document:
         if words is not None and not words.within(piece):
             continue
         try:
-            root = compose(piece, span)
+            part = compose(piece, span)
         except Broken as broken:
             skipped.append(Skipped(path, span.line, str(broken)))
             continue
-        if root is not None:
-            parts.append(Part(span, root))
+        if part is not None:
+            parts.append(part)
     return Document(path, text, tuple(parts), tuple(skipped))
 
 
@@ -183,7 +183,7 @@ def decode(data: bytes | str) -> str:
     """Return the text of a file, its BOM included. Raises Broken for what libyaml must not see."""
     raw = data.encode(errors="surrogatepass") if isinstance(data, str) else data
     if len(raw) > MAX_BYTES:
-        raise Broken(1, f"too large: {len(raw)} bytes, at most {MAX_BYTES} are read")
+        raise Broken(0, f"too large: {len(raw)} bytes, at most {MAX_BYTES} are read")
     if b"\0" in raw:
         raise Broken(raw.count(b"\n", 0, raw.index(b"\0")) + 1, "not text: it holds a NUL")
     try:
@@ -231,12 +231,26 @@ def _only_header(text: str) -> bool:
     return all(not line.strip() or line.lstrip()[0] in "#%" for line in text.splitlines())
 
 
-def compose(text: str, span: Span) -> Node | None:
+def compose(text: str, span: Span) -> Part | None:
     """Read one document into nodes whose positions are those of the file; None where it is empty. Raises Broken."""
+    composer = _Composer(text, span)
+    for event in events(text, span):
+        composer.take(event)
+    if len(composer.roots) > 1:
+        raise Broken(span.line, "more than one document between two markers")
+    return Part(span, composer.roots[0], tuple(composer.mappings)) if composer.roots else None
+
+
+def events(text: str, span: Span) -> Iterator[Any]:
+    """Yield libyaml's events of one document; their marks count from its beginning. Raises Broken."""
+    loader = yaml.CSafeLoader(text)
     try:
-        return _Composer(text, span).run()
+        while (event := loader.get_event()) is not None:
+            yield event
     except yaml.YAMLError as error:
         raise _broken(error, span) from None
+    finally:
+        loader.dispose()
 
 
 def _broken(error: yaml.YAMLError, span: Span) -> Broken:
@@ -250,68 +264,84 @@ class _Composer:
     """Builds nodes from events, without recursion."""
 
     def __init__(self, text: str, span: Span) -> None:
+        self.roots: list[Node] = []
+        self.mappings: list[Mapping] = []
         self._text = text
         self._at = span.start
         self._line = span.line
-        self._open: list[Sequence | Mapping] = []
-        self._anchors: dict[str, Node] = {}
-        self._roots: list[Node] = []
+        self._holder: Sequence | Mapping | None = None
+        self._depth = 0
         self._nodes = 0
+        self._anchors: dict[str, Scalar | Sequence | Mapping] = {}
 
-    def run(self) -> Node | None:
-        loader = yaml.CSafeLoader(self._text)
-        try:
-            while (event := loader.get_event()) is not None:
-                self._take(event)
-        finally:
-            loader.dispose()
-        if len(self._roots) > 1:
-            raise Broken(self._line, "more than one document between two markers")
-        return self._roots[0] if self._roots else None
-
-    def _take(self, event: Any) -> None:
+    def take(self, event: Any) -> None:
         kind = type(event)
         if kind is yaml.ScalarEvent:
-            self._add(self._scalar(event), event.anchor)
+            self._add(self._scalar(event))
         elif kind is yaml.MappingStartEvent:
-            self._enter(Mapping(self._line + event.start_mark.line, event.anchor, event.tag))
+            mapping = Mapping(self._line + event.start_mark.line, self._under(), self._holder, event.anchor)
+            self.mappings.append(mapping)
+            self._enter(mapping)
         elif kind is yaml.SequenceStartEvent:
-            self._enter(Sequence(self._line + event.start_mark.line, event.anchor, event.tag))
+            self._enter(Sequence(self._line + event.start_mark.line, self._under(), self._holder, event.anchor))
         elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            self._open.pop()
+            assert self._holder is not None
+            self._holder = self._holder.parent
+            self._depth -= 1
         elif kind is yaml.AliasEvent:
-            self._add(self._alias(event), None)
+            self._add(self._alias(event))
 
-    def _add(self, node: Node, anchor: str | None) -> None:
+    def _under(self) -> str:
+        holder = self._holder
+        if isinstance(holder, Mapping):
+            return holder.pending or ""
+        return holder.under if holder is not None else ""
+
+    def _add(self, node: Node) -> None:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise Broken(self._line, f"too large: more than {MAX_NODES} nodes")
-        if anchor is not None:
-            self._anchors[anchor] = node
-        (self._open[-1].children if self._open else self._roots).append(node)
+        holder = self._holder
+        if holder is None:
+            self.roots.append(node)
+        elif isinstance(holder, Sequence):
+            holder.children.append(node)
+        elif holder.pending is None:
+            holder.pending = node.value if isinstance(node, Scalar) else ""
+        else:
+            holder.values[holder.pending] = node
+            holder.pending = None
 
     def _enter(self, node: Sequence | Mapping) -> None:
-        self._add(node, node.anchor)
-        self._open.append(node)
-        if len(self._open) > MAX_DEPTH:
+        self._add(node)
+        if node.anchor is not None:
+            self._anchors[node.anchor] = node
+        self._holder = node
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
             raise Broken(node.line, f"nested too deep at line {node.line}: more than {MAX_DEPTH} levels")
 
     def _alias(self, event: Any) -> Alias:
         line = self._line + event.start_mark.line
         target = self._anchors.get(event.anchor)
         if target is None:
-            raise Broken(line, f"broken YAML at line {line}: no anchor for the alias *{event.anchor}")
-        assert not isinstance(target, Alias)
+            raise Broken(line, f"broken YAML at line {line}: no anchor for the alias *{event.anchor}"[:MAX_WHY])
         target.shared = True
         return Alias(self._at + event.start_mark.index, self._at + event.end_mark.index, line, event.anchor, target)
 
     def _scalar(self, event: Any) -> Scalar:
-        start, end, line = event.start_mark.index, event.end_mark.index, event.start_mark.line
-        if event.anchor is not None or event.tag is not None:  # libyaml's mark is that of the first property
-            first, start = start, min(self._past_properties(start), end)
-            line += self._text.count("\n", first, start)
-        style = event.style or ""
-        return Scalar(self._at + start, self._at + end, self._line + line, event.value, style, event.anchor, event.tag)
+        mark = event.start_mark
+        start, end, line = mark.index, event.end_mark.index, mark.line
+        if event.anchor is None and event.tag is None:
+            at = self._at
+            return Scalar(at + start, at + end, self._line + line, event.value, event.style or "", None, None)
+        first, start = start, min(self._past_properties(start), end)  # libyaml's mark is that of the first property
+        line += self._line + self._text.count("\n", first, start)
+        at = self._at
+        node = Scalar(at + start, at + end, line, event.value, event.style or "", event.anchor, event.tag)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        return node
 
     def _past_properties(self, at: int) -> int:
         while (found := _PROPERTY.match(self._text, at)) is not None:

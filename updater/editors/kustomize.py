@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from updater.editors.base import Editor, Scattered, is_empty, is_kustomization, mappings, scattered, value_of
-from updater.editors.document import Alias, Document, Mapping, Node, Scalar
+from updater.editors.base import Editor, Scattered, is_empty, is_kustomization, scattered, value_of
+from updater.editors.document import Alias, Document, Mapping, Scalar, Sequence
 from updater.model.change import Reference
 
 
@@ -18,22 +18,15 @@ class Kustomize(Editor):
     def find(self, document: Document) -> Iterator[Reference]:
         """Yield the entries of `images:`; the image is that of newName where there is one."""
         for part in document.parts:
-            if not is_kustomization(document, part) or not isinstance(part.root, Mapping):
-                continue
-            images = part.root.get("images")
-            for spot in mappings(images) if images is not None else ():
-                name = _name(spot.mapping)
-                if name is None:
-                    continue
-                entry, (tag, digest) = spot.mapping, (spot.mapping.get("newTag"), spot.mapping.get("digest"))
-                shared = spot.shared or (part.root.anchor or "" if part.root.shared else "")
-                parts = Scattered(name, value_of(name) or "", tag, digest, shared, "the entry has no newTag")
-                reference = scattered(document, self.kind, parts)
-                if reference is not None and entry is spot.mapping:
-                    yield reference
+            images = part.root.values.get("images") if isinstance(part.root, Mapping) else None
+            if isinstance(images, Sequence) and is_kustomization(document, part):
+                entries = (entry for entry in images.children if isinstance(entry, Mapping))
+                yield from filter(None, (self._entry(document, entry) for entry in entries))
 
-
-def _name(entry: Mapping) -> Scalar | Alias | None:
-    node: Node | None = entry.get("newName")
-    node = entry.get("name") if is_empty(node) else node
-    return node if isinstance(node, Scalar | Alias) else None
+    def _entry(self, document: Document, entry: Mapping) -> Reference | None:
+        name = entry.values.get("name" if is_empty(entry.values.get("newName")) else "newName")
+        if not isinstance(name, Scalar | Alias):
+            return None
+        tag, digest = entry.values.get("newTag"), entry.values.get("digest")
+        parts = Scattered(entry, name, value_of(name) or "", tag, digest, "the entry has no newTag")
+        return scattered(document, self.kind, parts)

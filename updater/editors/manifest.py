@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from updater.editors.base import Editor, inline, is_kustomization, is_manifest, mappings
+from updater.editors.base import Editor, inline, is_kustomization, is_manifest
 from updater.editors.document import Document
 from updater.model.change import Reference
 
@@ -22,8 +22,7 @@ class Manifest(Editor):
         for part in document.parts:
             if not is_manifest(part) or is_kustomization(document, part):
                 continue
-            for spot in mappings(part.root):
-                node = spot.mapping.get("image") if spot.under in _CONTAINERS else None
-                reference = inline(document, self.kind, node, spot.shared) if node is not None else None
+            for mapping in part.mappings:
+                reference = inline(document, self.kind, mapping, "image") if mapping.under in _CONTAINERS else None
                 if reference is not None:
                     yield reference

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from operator import attrgetter
+from typing import Any
+
+import yaml
 
 from updater.editors.base import Editor, automatic
-from updater.editors.document import Alias, Broken, Mapping, Node, Scalar, Span, compose, spans
+from updater.editors.document import Broken, Span, events, spans
 from updater.errors import EditError
 from updater.model.change import Bump, Change, Edit, Reference, Role
 from updater.model.image import ImageRef
 
+_NAMED = (yaml.ScalarEvent, yaml.AliasEvent)  # what a place can be
 _start = attrgetter("start")
 
 
@@ -24,18 +28,21 @@ def edit(path: str, before: str, wanted: Sequence[tuple[Reference, ImageRef, str
     """
     edits: list[Edit] = []
     bumps: list[Bump] = []
+    values: dict[int, str] = {}  # what the scalars and aliases of these references say, by their ends
     for reference, target, why in wanted:
         changes = _editor(reference.editor).edit(reference, target)
         if changes:
             edits += changes
             bumps.append(_bump(reference, target, why))
+            values |= {place.end: place.value for place in reference.places}
     edits.sort()
     _refuse_overlaps(path, edits)
-    _refuse_stale(path, before, wanted)
-    for span in spans(before):
+    for span in spans(before) if edits else ():
         inside = edits[bisect_left(edits, span.start, key=_start) : bisect_left(edits, span.end, key=_start)]
         if inside:
-            _verify(path, before[span.start : span.end], span, inside)
+            _verify(path, before[span.start : span.end], span, inside, values)
+    if values:
+        raise EditError(f"{path}: {', '.join(map(repr, values.values()))} is not there any more")
     return Change(path, before, splice(before, edits), tuple(bumps))
 
 
@@ -55,8 +62,7 @@ def _editor(kind: str) -> Editor:
 def _bump(reference: Reference, target: ImageRef, why: str) -> Bump:
     tagged = any(place.role in {Role.IMAGE, Role.TAG} for place in reference.places)
     new = target.version if tagged else target.at(None, target.digest).version
-    old = reference.image.version
-    name = reference.image.name
+    old, name = reference.image.version, reference.image.name
     return Bump(reference.file, reference.line, name, reference.spelled, old, new, target.digest, why)
 
 
@@ -66,59 +72,47 @@ def _refuse_overlaps(path: str, edits: Sequence[Edit]) -> None:
             raise EditError(f"{path}: two changes of the same characters, {left.new!r} and {right.new!r}")
 
 
-def _refuse_stale(path: str, before: str, wanted: Sequence[tuple[Reference, ImageRef, str]]) -> None:
-    for reference, _, _ in wanted:
-        for place in reference.places:
-            if place.value not in before[place.start : place.end]:
-                raise EditError(f"{path}:{place.line}: {place.value[:80]!r} is not there any more")
+def _refuse_stale(path: str, line: int, event: Any, value: str | None) -> None:
+    """Refuse a scalar that does not say what its reference remembers; what an alias says stands elsewhere."""
+    if value is not None and type(event) is yaml.ScalarEvent and event.value != value:
+        raise EditError(f"{path}:{line}: {value!r} is not there any more")
 
 
-def _verify(path: str, before: str, span: Span, edits: Sequence[Edit]) -> None:
-    """Read one document before and after: same nodes, same scalars, except the intended ones."""
-    intended = {edit.start: edit.new.strip("'\"") for edit in edits}
+def _verify(path: str, before: str, span: Span, edits: Sequence[Edit], values: dict[int, str]) -> None:
+    """Read one document before and after: the same structure, the same scalars, except the intended ones.
+
+    Scalars are known by their ends: libyaml's marks of their beginnings include anchors and tags.
+    """
+    after = splice(before, edits, span.start)
+    intended = {change.end - span.start: change.new.strip("'\"") for change in edits}
     try:
-        old = compose(before, span)
-        new = compose(splice(before, edits, span.start), span)
+        for old, new in zip_longest(events(before, span), events(after, span)):
+            mark = (old or new).start_mark
+            value = None
+            if type(old) in _NAMED:
+                value = intended.pop(old.end_mark.index, None)
+                _refuse_stale(path, span.line + mark.line, old, values.pop(span.start + old.end_mark.index, None))
+            if not _alike(old, new, value):
+                line = span.line + mark.line
+                raise EditError(f"{path}:{line}: the change would alter more than the version of the image")
     except Broken as broken:
-        raise EditError(f"{path}: after the change it would be {broken}") from None
-    _compare(path, old, new, intended)
+        raise EditError(f"{path}: after the change there would be {broken}") from None
     if intended:
         raise EditError(f"{path}: {', '.join(map(repr, intended.values()))} would not stand in a scalar of its own")
 
 
-def _compare(path: str, old: Node | None, new: Node | None, intended: dict[int, str]) -> None:
-    waiting = [(old, new)]
-    while waiting:
-        left, right = waiting.pop()
-        if not _alike(left, right, intended):
-            line = left.line if left is not None else 1
-            raise EditError(f"{path}:{line}: the change would alter more than the version of the image")
-        if isinstance(left, Scalar | Alias) or left is None:
-            continue
-        assert right is not None
-        assert not isinstance(right, Scalar | Alias)
-        waiting.extend(zip(left.children, right.children, strict=True))
-
-
-def _alike(left: Node | None, right: Node | None, intended: dict[int, str]) -> bool:
-    match left, right:
-        case Scalar(), Scalar():
-            value = intended.pop(left.start, None)
-            same = left.style == right.style if value is None else right.style in {left.style, '"'}
-            return same and right.value == (left.value if value is None else value) and _properties(left, right)
-        case Alias(), Alias():
-            return left.name == right.name
-        case (None, None):
-            return True
-        case _:
-            pass
-    if left is None or right is None or isinstance(left, Scalar | Alias) or isinstance(right, Scalar | Alias):
+def _alike(old: Any, new: Any, value: str | None) -> bool:
+    """Whether two events say the same, or the new one says the intended value, in the old quotes or in double ones."""
+    kind = type(old)
+    if kind is not type(new) or _said(old) != _said(new):
         return False
-    same_kind = isinstance(left, Mapping) == isinstance(right, Mapping)
-    return same_kind and len(left.children) == len(right.children) and _properties(left, right)
+    if kind is not yaml.ScalarEvent:
+        return True
+    if value is None:
+        return bool(old.value == new.value and old.style == new.style)
+    return new.value == value and new.style in {old.style, '"'}
 
 
-def _properties(left: Node, right: Node) -> bool:
-    assert not isinstance(left, Alias)
-    assert not isinstance(right, Alias)
-    return (left.anchor, left.tag) == (right.anchor, right.tag)
+def _said(event: Any) -> tuple[Any, ...]:
+    """What an event says besides the value of a scalar."""
+    return tuple(getattr(event, name, None) for name in ("anchor", "tag", "flow_style", "explicit", "version", "tags"))
