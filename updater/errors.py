@@ -4,7 +4,8 @@
     ├── ConfigError        the operator's mistake: file, line, column, what was found, what was expected
     ├── RegistryError      the world's bad day at a registry; `retry_at` says when asking again makes sense
     ├── GitError           the world's bad day at a Git remote, or in a clone
-    │   └── PushRejected   someone else pushed first: read the new head and decide again
+    │   ├── PushRejected   someone else pushed first: read the new head and decide again
+    │   └── PushRefused    a hook or a protected branch said no: the same push would be refused again
     ├── EditError          a file that cannot be changed safely; it is left as it was
     └── StoreError         the state database cannot be read or written
 
@@ -61,6 +62,10 @@ class GitError(UpdaterError):
 
 class PushRejected(GitError):
     """The branch moved between our read and our push; nothing was written."""
+
+
+class PushRefused(GitError):
+    """The remote read our commit and would not have it; trying the same again is useless."""
 
 
 class EditError(UpdaterError):

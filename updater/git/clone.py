@@ -1,0 +1,335 @@
+"""A persistent bare clone, and all that is done with one: fetch, read, commit, push, log.
+
+It has no work tree and no hooks, holds the blobs that were asked for and no others where the server allows it, and
+is never shallow. Everything happens under its lock, which other processes share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from updater.errors import GitError, PushRefused, PushRejected
+from updater.git import commit as commits
+from updater.git import folder as folders
+from updater.git import lock as locks
+from updater.git import log as logs
+from updater.git import push as pushes
+from updater.git.blobs import Blobs, Damaged
+from updater.git.commit import Author
+from updater.git.log import Logged
+from updater.git.remote import Remote
+from updater.git.runner import MAX_OUTPUT, Call, run
+from updater.secrets import redact
+from updater.transport.process import Finished
+
+__all__ = ["Author", "Blob", "Clone", "Head", "Logged", "Remote"]
+
+DEADLINE = 300.0  # seconds for one git process; the first fetch of a large repository is the longest
+MAX_BLOB = 8 << 20  # bytes; no file that people write by hand is larger
+MAX_READ = 1 << 30  # bytes that one read takes from git
+MAX_PATCH = 1 << 20  # bytes of a patch that is shown
+MAX_PACKS = 50  # above, they are made one
+
+_REVISION = re.compile(r"[0-9a-f]{40}")
+# git check-ref-format, and no character that its patterns would read
+_BRANCH = re.compile(r"(?!-|/|.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)|[/.]$))[^\x00-\x20\x7f~^:?*\[\\]+")
+_FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-show-forced-updates")
+_BLOBLESS = {"remote.origin.promisor": "true", "remote.origin.partialclonefilter": "blob:none"}
+_DAMAGE = re.compile(
+    r"corrupt|bad object|bad tree|unable to read|inflate|not a git repository|loose object|packfile|index file"
+    r"|unresolved delta|Could not read|is empty|missing (?:blob|tree|commit)|invalid object|not a valid object"
+)
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large|Read-only file system")
+_DENIED = re.compile(
+    r"returned error: 40[13]|ermission|denied|not allowed|read.only|Authentication failed", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a branch of the remote is."""
+
+    branch: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One entry of a tree. The mode is 100644 or 100755 (a file), 120000 (a symbolic link) or 160000 (a submodule)."""
+
+    path: str
+    oid: str
+    mode: str
+
+
+class CloneDamaged(GitError):
+    """git could not read what this clone should hold."""
+
+
+class Clone:
+    """One clone of one remote in `folder`. `deadline` is in seconds, for each git process."""
+
+    def __init__(self, folder: Path, remote: Remote, *, deadline: float = DEADLINE) -> None:
+        self.folder = folder
+        self.remote = remote
+        self._deadline = deadline
+        self._lock: int | None = None
+        self._bare = False  # no blob has come yet
+        self._modes: tuple[str, dict[str, str]] = ("", {})
+
+    @contextlib.contextmanager
+    def lock(self, timeout: float = 60) -> Iterator[None]:
+        """Hold the clone, from fetch to push, against threads and processes. Raises GitError after `timeout` seconds.
+
+        git's processes inherit the lock: where one survives us, nobody else comes in before it has ended.
+        """
+        path = self.folder.with_name(self.folder.name + ".lock")
+        descriptor = locks.acquire(path, timeout)
+        if descriptor is None:
+            raise GitError(f"{self.remote.name}: its clone has been in use by another process for {timeout:g} s")
+        try:
+            folders.sweep(self.folder)
+            self._lock = descriptor
+            yield
+        finally:
+            self._lock = None
+            os.close(descriptor)
+
+    def fetch(self, branch: str | None = None) -> Head:
+        """Return where `branch` is now (None: the branch that the remote's HEAD names), and have its history here.
+
+        Raises GitError where the branch does not exist. A history that was written anew is taken as it is.
+        """
+        self._prepare()
+        try:
+            return self._fetch(branch)
+        except CloneDamaged:
+            folders.set_aside(self.folder)
+            self._prepare()
+            return self._fetch(branch)
+
+    def tree(self, revision: str) -> tuple[Blob, ...]:
+        """Return the entries of the tree of a revision, in git's order, without paths that are not UTF-8."""
+        done = self._local(Call(("ls-tree", "-r", "-z", "--full-tree"), (_hash(revision),)), "list the files of")
+        blobs = tuple(_entries(done.stdout))
+        self._modes = (revision, {blob.path: blob.mode for blob in blobs if blob.mode != commits.REGULAR})
+        return blobs
+
+    def read(self, oids: Iterable[str], *, max_bytes: int = MAX_BLOB) -> dict[str, bytes]:
+        """Return the contents of blobs by object id; what is not here yet comes in one request.
+
+        Blobs larger than `max_bytes` are left out.
+        """
+        wanted = list(dict.fromkeys(_hash(oid) for oid in oids))
+        if not wanted:
+            return {}
+        blobs = Blobs(max_bytes)
+        if self._bare:
+            blobs.missing = wanted
+        else:
+            self._cat(wanted, blobs)
+        if blobs.missing:
+            missing, blobs.missing = blobs.missing, []
+            self._fetch_blobs(missing)
+            self._cat(missing, blobs)
+        if blobs.missing:
+            raise CloneDamaged(self._text("read files of", f"the remote did not send {len(blobs.missing)} of them"))
+        return blobs.found
+
+    def commit(self, base: str, files: Mapping[str, bytes], message: str, author: Author, at: datetime) -> str:
+        """Write a commit on `base` with these contents, byte for byte, and return its revision. Nothing leaves.
+
+        Raises ValueError for a path that is never written: absolute, in `.git`, a symbolic link, a submodule.
+        """
+        if self._modes[0] != base:
+            self.tree(base)
+        modes = self._modes[1]
+        text = commits.stream(folders.WORK, _hash(base), files, modes, message=message, author=author, at=at)
+        call = Call(("fast-import", "--quiet", "--force", "--date-format=raw"), data=text)
+        return self._local(call, "commit to").stdout.decode().strip()
+
+    def push(self, branch: str, base: str, revision: str) -> None:
+        """Move `branch` of the remote from `base` to `revision`, or leave it.
+
+        Raises PushRejected where it is not at `base`, PushRefused where the remote would not have it, GitError for
+        the rest. A push whose answer was lost is a success where the remote shows that it was written.
+        """
+        name = f"refs/heads/{_branch(branch)}"
+        template = ("push", "--porcelain", "--no-verify", "--no-progress", f"--force-with-lease={name}:{_hash(base)}")
+        done = self._network(Call(template, ("origin", f"{_hash(revision)}:{name}")), {})
+        result, why = pushes.outcome(done.code, done.stdout.decode("utf-8", "replace"))
+        match result:
+            case pushes.Outcome.DONE:
+                folders.write_ref(self.folder, branch, revision)
+            case pushes.Outcome.MOVED:
+                raise PushRejected(self._text(f"push {branch} to", why))
+            case pushes.Outcome.REFUSED:
+                raise PushRefused(self._text(f"push {branch} to", why, done))
+            case pushes.Outcome.UNKNOWN:
+                self._settle(branch, base, revision, done)
+
+    def log(self, revision: str, *, limit: int, since: datetime | None = None) -> tuple[Logged, ...]:
+        """Return at most `limit` commits, newest first, along first parents, none committed before `since`."""
+        age = (f"--since={since.isoformat()}",) if since else ()
+        template = ("log", "--first-parent", f"--max-count={int(limit)}", *age, logs.FORMAT)
+        done = self._local(Call(template, (_hash(revision),), ("--",)), "read the history of")
+        return logs.parse_log(done.stdout)
+
+    def show(self, revision: str) -> str:
+        """Return a commit as `git log -p` prints it, cut after a mebibyte."""
+        template = ("log", "-p", "-1", "--no-color", "--no-ext-diff", "--no-textconv", "--first-parent")
+        call = Call(template, (_hash(revision),), ("--",))
+        done = self._network(call, _BLOBLESS, max_output=MAX_PATCH, lazy=True)
+        if done.code and not done.stdout:
+            raise GitError(self._text("show a commit of", "", done))
+        return done.stdout.decode("utf-8", "replace") + ("\n[cut]\n" if done.cut else "")
+
+    # How it is done.
+
+    def _prepare(self) -> None:
+        if self._lock is None:
+            raise RuntimeError("a clone is used under its lock")
+        if folders.is_ours(self.folder, self.remote.url):
+            return
+        if os.path.lexists(self.folder):
+            folders.set_aside(self.folder)
+        folders.create(self.folder, self.remote.url)
+
+    def _fetch(self, branch: str | None) -> Head:
+        known = folders.read_ref(self.folder, branch) if branch else ""
+        if branch and not known:
+            return self._first(branch)
+        head = self._ask(branch)
+        if folders.read_ref(self.folder, head.branch) != head.revision:
+            self._get(head.branch, head.revision)
+        return head
+
+    def _first(self, branch: str) -> Head:
+        """Fetch a branch that was never here: its name is known, so nothing is asked before."""
+        self._get(branch, f"refs/heads/{_branch(branch)}")
+        return Head(branch, folders.read_ref(self.folder, branch))
+
+    def _ask(self, branch: str | None) -> Head:
+        """Ask the remote for one head: one process, one answer."""
+        name = f"refs/heads/{_branch(branch)}" if branch else "HEAD"
+        done = self._network(Call(("ls-remote", "--quiet", "--symref"), ("origin", name)), {})
+        if done.code or done.cut:
+            raise self._error("ask for the head of", done)
+        rows = [line.split("\t") for line in done.stdout.decode("utf-8", "replace").splitlines()]
+        heads = {row[1]: row[0] for row in reversed(rows) if len(row) == 2 and row[1] == name}
+        links = [row[0] for row in rows if row[-1] == name and row[0].startswith("ref: refs/heads/")]
+        revision = next((row[0] for row in rows if row[-1] == name and not row[0].startswith("ref: ")), "")
+        if not heads or not revision:
+            raise self._missing(branch)
+        return Head(branch or _default(links), _hash(revision))
+
+    def _get(self, branch: str, source: str) -> None:
+        fresh = not folders.packs(self.folder)
+        done = self._network(Call(_FETCH, ("origin", f"+{source}:{folders.ref(branch)}")), _BLOBLESS)
+        if done.code and "couldn't find remote ref" in done.stderr.decode("utf-8", "replace"):
+            raise self._missing(branch)
+        if done.code or done.cut:
+            raise self._error(f"fetch {branch} from", done)
+        self._bare = fresh
+        if folders.packs(self.folder) > MAX_PACKS:
+            self._local(Call(("repack", "-a", "-d", "-q")), "repack", _BLOBLESS)
+
+    def _fetch_blobs(self, oids: list[str]) -> None:
+        settings = _BLOBLESS | {"fetch.negotiationAlgorithm": "noop"}
+        data = "".join(f"{oid}\n" for oid in oids).encode()
+        done = self._network(Call((*_FETCH, "--stdin"), ("origin",), data=data), settings)
+        if done.code or done.cut:
+            raise self._error("fetch files from", done)
+
+    def _cat(self, oids: list[str], blobs: Blobs) -> None:
+        self._bare = False
+        call = Call(("cat-file", "--batch", "--buffer"), data="".join(f"{oid}\n" for oid in oids).encode())
+        try:
+            done = run(self.folder, call, seconds=self._deadline, max_output=MAX_READ, sink=blobs.feed)
+        except Damaged as err:
+            raise CloneDamaged(self._text("read files of", f"object {err} is damaged")) from err
+        if done.code or done.cut:
+            raise self._error("read files of", done, local=True)
+
+    def _settle(self, branch: str, base: str, revision: str, done: Finished) -> None:
+        """Nobody said what became of the branch: look where it is."""
+        head = self._ask(branch).revision
+        if head == revision:
+            return
+        if head != base:
+            raise PushRejected(self._text(f"push {branch} to", "the branch moved meanwhile", done))
+        refused = _DENIED.search(done.stderr.decode("utf-8", "replace"))
+        raise (PushRefused if refused else GitError)(self._text(f"push {branch} to", "", done))
+
+    def _local(self, call: Call, what: str, settings: Mapping[str, str] | None = None) -> Finished:
+        """Run git without the network; whatever it cannot do then is the fault of the clone."""
+        done = run(self.folder, call, seconds=self._deadline, settings=settings)
+        if done.code or done.cut:
+            raise self._error(what, done, local=True)
+        return done
+
+    def _network(
+        self, call: Call, settings: Mapping[str, str], *, max_output: int = MAX_OUTPUT, lazy: bool = False
+    ) -> Finished:
+        with self.remote.access(self.folder) as (environment, login):
+            return run(
+                self.folder,
+                call,
+                seconds=self._deadline,
+                environment=environment | {"GIT_NO_LAZY_FETCH": "0" if lazy else "1"},
+                settings={**settings, **login},
+                max_output=max_output,
+            )
+
+    def _missing(self, branch: str | None) -> GitError:
+        what = f"it has no branch {branch}" if branch else "it is empty, or its HEAD names no branch"
+        return GitError(self._text("read", what))
+
+    def _error(self, what: str, done: Finished, *, local: bool = False) -> GitError:
+        stderr = done.stderr.decode("utf-8", "replace")
+        damaged = (local or _DAMAGE.search(stderr)) and not done.cut and not _FULL.search(stderr)
+        return (CloneDamaged if damaged else GitError)(self._text(what, "", done))
+
+    def _text(self, what: str, why: str, done: Finished | None = None) -> str:
+        """Say what was asked, of which remote, and what came back: a few lines, printable, without secrets."""
+        parts = [f"{self.remote.name}: cannot {what} {self.remote.url}", why]
+        if done:
+            parts += [done.cut or f"git exited with {done.code}", _last_lines(done.stderr)]
+        return redact(": ".join(part for part in parts if part))
+
+
+def _last_lines(stderr: bytes, lines: int = 6, length: int = 1000) -> str:
+    kept = [line.strip() for line in stderr.decode("utf-8", "replace").replace("\r", "\n").splitlines() if line.strip()]
+    text = " | ".join(kept[-lines:])
+    return "".join(c for c in text if c.isprintable())[-length:]
+
+
+def _hash(text: str) -> str:
+    """Return a full object id as it is. Raises ValueError for anything that git would have to look up."""
+    if not _REVISION.fullmatch(text):
+        raise ValueError(f"{text!r} is no object id")
+    return text
+
+
+def _branch(name: str) -> str:
+    if not _BRANCH.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a branch")
+    return name
+
+
+def _default(links: list[str]) -> str:
+    return links[0].removeprefix("ref: refs/heads/") if links else "HEAD"
+
+
+def _entries(output: bytes) -> Iterator[Blob]:
+    for entry in output.split(b"\0")[:-1]:
+        what, _, path = entry.partition(b"\t")
+        mode, _, oid = what.decode().split(" ")
+        with contextlib.suppress(UnicodeDecodeError):
+            yield Blob(path.decode(), oid, mode)

@@ -1,0 +1,114 @@
+"""A Git remote, and what one git process needs to reach it."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from updater.git.credentials.base import GitCredentials, Login
+from updater.git.urls import Address, check_url, parse
+from updater.secrets import SecretRef
+
+LOGIN = "login-"  # how the folders begin in which a key lies while ssh runs
+CONNECT = 10  # seconds for ssh to connect, and between signs of life
+
+_SSH = (
+    "ssh", "-F", "/dev/null",
+    "-o", "BatchMode=yes",
+    "-o", "StrictHostKeyChecking=yes",
+    "-o", "GlobalKnownHostsFile=/dev/null",
+    "-o", "UpdateHostKeys=no",
+    "-o", "IdentitiesOnly=yes",
+    "-o", "IdentityAgent=none",
+    "-o", "PreferredAuthentications=publickey",
+    "-o", "ForwardAgent=no",
+    "-o", "ClearAllForwardings=yes",
+    "-o", "LogLevel=ERROR",
+    "-o", f"ConnectTimeout={CONNECT}",
+    "-o", f"ServerAliveInterval={CONNECT}",
+    "-o", "ServerAliveCountMax=3",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Where a repository lives, and how to log in there. Raises ValueError for a URL that is not allowed.
+
+    `ca_file` replaces the system's certificates; `proxy` and `no_proxy` replace the usual variables.
+    """
+
+    name: str
+    url: str
+    insecure: bool = False
+    credentials: GitCredentials | None = None
+    ca_file: Path | None = None
+    proxy: str | SecretRef | None = field(default=None, repr=False)
+    no_proxy: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_url(self.url, self.insecure)
+        check_login(self.url, self.credentials)
+
+    @contextlib.contextmanager
+    def access(self, folder: Path) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
+        """Yield the environment and the settings of a git process that talks to this remote.
+
+        A private key lies in a folder of its own in `folder` meanwhile, readable by us alone. Raises SecretError.
+        """
+        address = parse(self.url)
+        login = self.credentials.login() if self.credentials else Login()
+        environment = {"GIT_ALLOW_PROTOCOL": address.scheme}
+        if address.scheme != "ssh":
+            yield environment | self._no_proxy(), self._http(address, login)
+            return
+        with _key_files(folder, login) as command:
+            yield environment | {"GIT_SSH_COMMAND": command, "GIT_SSH_VARIANT": "ssh"}, {}
+
+    def _http(self, address: Address, login: Login) -> dict[str, str]:
+        settings = {}
+        if login.header:
+            settings[f"http.{address.origin}/.extraHeader"] = login.header
+        if self.ca_file:
+            settings["http.sslCAInfo"] = str(self.ca_file)
+        if self.proxy:
+            settings["http.proxy"] = self.proxy.resolve() if isinstance(self.proxy, SecretRef) else self.proxy
+        return settings
+
+    def _no_proxy(self) -> dict[str, str]:
+        hosts = ",".join(self.no_proxy)
+        return {"no_proxy": hosts, "NO_PROXY": hosts} if hosts else {}
+
+
+def check_login(url: str, credentials: GitCredentials | None) -> None:
+    """Raise ValueError where a kind of login cannot be used with a URL."""
+    scheme = parse(url).scheme
+    if scheme == "ssh" and credentials is None:
+        raise ValueError("a repository over SSH needs credentials of kind ssh_key, with the keys of its host")
+    if credentials is not None and scheme not in credentials.schemes:
+        kind = getattr(credentials, "kind", "this")
+        raise ValueError(f"credentials of kind {kind} do not work over {scheme}")
+
+
+@contextlib.contextmanager
+def _key_files(folder: Path, login: Login) -> Iterator[str]:
+    """Write key and host keys into a private folder for as long as ssh needs them; yield the ssh command."""
+    private = Path(tempfile.mkdtemp(prefix=LOGIN, dir=folder))  # 0700
+    try:
+        key, hosts = private / "key", private / "known_hosts"
+        for path, text in ((key, login.private_key), (hosts, login.known_hosts)):
+            path.touch(mode=0o600)
+            path.write_text(text)
+        options = [f"IdentityFile={_quoted(key)}", f"UserKnownHostsFile={_quoted(hosts)}"]
+        yield shlex.join([*_SSH, *(part for option in options for part in ("-o", option))])
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _quoted(path: Path) -> str:
+    """Write a path as ssh's options read it: blanks separate, `%` begins a token."""
+    return '"' + str(path).replace("%", "%%") + '"'
