@@ -28,7 +28,7 @@ _MARKER = re.compile(r"---|\.\.\.")
 _BREAKS = "\n\r\x85\u2028\u2029"  # what libyaml takes for the end of a line
 _BLANK = f" \t{_BREAKS}"  # also of the empty text at the end of a file
 _LINE_END = re.compile(f"[{_BREAKS}]|\\Z")
-_PROPERTY = re.compile(r"[&!][^\s,\[\]{}]*|!<[^>\s]*>")
+_PROPERTY = re.compile(r"!<[^>\s]*>|[&!][^\s,\[\]{}]*")
 _BETWEEN = re.compile(rf"(?:[ \t{_BREAKS}]|#[^{_BREAKS}]*)*")
 
 

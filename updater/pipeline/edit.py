@@ -17,6 +17,13 @@ from updater.model.change import Bump, Change, Edit, Reference, Role
 from updater.model.image import ImageRef
 
 _NAMED = (yaml.ScalarEvent, yaml.AliasEvent)  # what a place can be
+_SAID = {  # what an event says, besides the value of a scalar
+    yaml.DocumentStartEvent: attrgetter("explicit", "version", "tags"),
+    yaml.ScalarEvent: attrgetter("anchor", "tag"),
+    yaml.AliasEvent: attrgetter("anchor"),
+    yaml.SequenceStartEvent: attrgetter("anchor", "tag", "flow_style"),
+    yaml.MappingStartEvent: attrgetter("anchor", "tag", "flow_style"),
+}
 _start = attrgetter("start")
 
 
@@ -104,15 +111,11 @@ def _verify(path: str, before: str, span: Span, edits: Sequence[Edit], values: d
 def _alike(old: Any, new: Any, value: str | None) -> bool:
     """Whether two events say the same, or the new one says the intended value, in the old quotes or in double ones."""
     kind = type(old)
-    if kind is not type(new) or _said(old) != _said(new):
+    said = _SAID.get(kind)
+    if kind is not type(new) or (said is not None and said(old) != said(new)):
         return False
     if kind is not yaml.ScalarEvent:
         return True
     if value is None:
         return bool(old.value == new.value and old.style == new.style)
     return new.value == value and new.style in {old.style, '"'}
-
-
-def _said(event: Any) -> tuple[Any, ...]:
-    """What an event says besides the value of a scalar."""
-    return tuple(getattr(event, name, None) for name in ("anchor", "tag", "flow_style", "explicit", "version", "tags"))
