@@ -16,9 +16,4 @@ A plural folder is a family: `base.py` holds the base class and a member is one 
 Adding a member touches nothing else.
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
-try:
-    __version__ = version("updater")
-except PackageNotFoundError:  # run from a checkout that is not installed
-    __version__ = "0+checkout"
+__version__ = "0.1.0"

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     CONTESTED = "contested"
     NOT_REFERENCED = "not_referenced"
     NOT_WRITABLE = "not_writable"
+    SUSPENDED = "suspended"
 
 
 class Mark(StrEnum):

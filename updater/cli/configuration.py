@@ -1,0 +1,35 @@
+"""Commands about the configuration: validate, schema."""
+
+from __future__ import annotations
+
+import typer
+
+from updater.cli.options import Config, Json, load, print_json
+
+
+def validate(ctx: typer.Context, config: Config = None, json: Json = False) -> None:
+    """Read the configuration and report every mistake with file:line:column, found and expected."""
+    from dataclasses import asdict
+
+    from updater.errors import ConfigError
+
+    try:
+        settings = load(ctx, config)
+    except ConfigError as err:
+        if not json:
+            raise
+        print_json({"valid": False, "problems": [asdict(problem) for problem in err.problems]})
+        raise typer.Exit(2) from err
+    files = [str(file.path) for file in settings.files.files]
+    if json:
+        print_json({"valid": True, "files": files, "images": len(settings.items), "problems": []})
+    else:
+        images = f"{len(settings.items)} image items, {len(settings.repositories)} repositories"
+        typer.echo(f"{', '.join(files)}: valid, {images}")
+
+
+def schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors and checks."""
+    from updater.config.schema import schema as document
+
+    print_json(document())

@@ -1,0 +1,92 @@
+"""`updater`: its commands, its options and its exit codes.
+
+0 done · 1 something failed that another run may mend; the rest was still done · 2 wrong usage or configuration.
+
+Commands import their rooms when they run, so that `--version` and `--help` cost no more than typer itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from updater.cli import configuration, cycle, inspect, serve
+from updater.cli.options import Config
+
+
+class _Front(TyperGroup):
+    """Turns the errors of the tree into one plain message and an exit code; bugs keep their trace."""
+
+    def invoke(self, ctx: Any) -> Any:
+        from updater.errors import ConfigError, UpdaterError
+
+        try:
+            return super().invoke(ctx)
+        except ConfigError as err:
+            _say(str(err))
+            raise typer.Exit(2) from err
+        except UpdaterError as err:
+            _say(str(err))
+            raise typer.Exit(1) from err
+
+
+app = typer.Typer(
+    name="updater",
+    cls=_Front,
+    help="Watches container registries and commits new image tags to Git, a few bytes at a time.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from updater import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def front(
+    ctx: typer.Context,
+    config: Config = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Keep the path of the configuration for the command that follows."""
+    del version  # its callback did all
+    ctx.obj = config
+
+
+def _say(text: str) -> None:
+    from updater.secrets import redact
+
+    sys.stderr.write(f"{redact(text)}\n")
+
+
+for command in (
+    serve.run,
+    cycle.once,
+    cycle.check,
+    inspect.explain,
+    inspect.policy,
+    inspect.find,
+    inspect.history,
+    configuration.validate,
+    configuration.schema,
+    serve.health,
+    serve.demo,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; it exits with the code of the command."""
+    app()

@@ -1,0 +1,38 @@
+"""Commands around the daemon: run, health, demo."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from updater.cli.options import Config, Json, load, print_json
+
+
+def run(ctx: typer.Context, config: Config = None) -> None:
+    """Run the daemon: poll, decide, commit; SIGHUP reloads, SIGTERM drains within 20 s and exits 0."""
+    from updater.daemon.run import Daemon
+
+    raise typer.Exit(Daemon(load(ctx, config), config or ctx.obj).run())
+
+
+def health(ctx: typer.Context, config: Config = None, json: Json = False) -> None:
+    """Exit 0 when the heartbeat of `run` is younger than three ticks, else 1."""
+    from updater.daemon.heartbeat import age
+
+    beat = age(load(ctx, config).data)
+    if json:
+        print_json({"healthy": beat.healthy, "age_seconds": beat.seconds, "why": beat.why})
+    else:
+        typer.echo(beat.why)
+    if not beat.healthy:
+        raise typer.Exit(1)
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
+) -> None:
+    """Show the whole path on this machine: a registry, a Git server, the daemon, a pushed tag, a commit."""
+    from updater.demo.story import tell
+
+    raise typer.Exit(tell(keep=keep))

@@ -1,0 +1,121 @@
+"""How people see a cycle: tables, diffs, failures and progress. Colour and progress only on a terminal."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.syntax import Syntax
+from rich.table import Table
+
+from updater.model.decision import Mark
+from updater.pipeline.report import Outcome, Report, unique
+from updater.secrets import redact
+
+if TYPE_CHECKING:
+    from updater.model.decision import Verdict
+    from updater.pipeline.update import Progress
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_COLOUR = {
+    Outcome.FAILED: "red",
+    Outcome.UPDATED: "green",
+    Outcome.AVAILABLE: "cyan",
+    Outcome.HELD: "yellow",
+    Outcome.UP_TO_DATE: "dim",
+}
+_MARKS = {Mark.CHOSEN: "green", Mark.CANDIDATE: "default", Mark.REJECTED: "dim"}
+
+
+def grid(*headings: str) -> Table:
+    """Return a plain table; nothing in it is cut on a pipe."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=not out.is_terminal)
+    return table
+
+
+def table(report: Report) -> None:
+    """Print a row for each item, weightiest outcome first in each."""
+    shown = grid("NAME", "CURRENT", "TARGET", "OUTCOME", "WHY")
+    for row in report.images():
+        colour = _COLOUR[Outcome(row["outcome"])]
+        outcome = row["outcome"] if row["outcome"] != Outcome.HELD else f"held: {row['reason']}"
+        cells = (row["name"], row["current"] or "-", row["target"] or "-", f"[{colour}]{outcome}[/]")
+        shown.add_row(*(escape(cell) for cell in cells[:3]), cells[3], escape(redact(row["why"])))
+    out.print(shown)
+
+
+def diff(report: Report) -> str:
+    """Return the unified diff of every change, one repository and branch after the other."""
+    parts: list[str] = []
+    for written in report.written:
+        for change in written.changes:
+            lines = difflib.unified_diff(
+                change.before.splitlines(keepends=True),
+                change.after.splitlines(keepends=True),
+                f"a/{change.path}",
+                f"b/{change.path}",
+            )
+            parts += [line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines]
+    return "".join(parts)
+
+
+def print_diff(text: str) -> None:
+    """Print a diff, coloured on a terminal, to the letter on a pipe."""
+    if out.is_terminal:
+        out.print(Syntax(text, "diff", background_color="default"))
+    else:
+        out.file.write(text)
+
+
+def commits(report: Report) -> None:
+    """Print the commits that were pushed."""
+    for commit in report.commits:
+        subject = commit.message.partition("\n")[0]
+        out.print(f"{escape(commit.repository)} {escape(commit.branch)} {commit.revision[:12]} {escape(subject)}")
+
+
+def failures(report: Report) -> None:
+    """Print what failed, on standard error."""
+    for failure in unique(report.failures):
+        later = f" (again at {failure.retry_at:%H:%M:%S} UTC)" if failure.retry_at else ""
+        err.print(f"[red]failed:[/] {escape(failure.what)}: {escape(redact(failure.error))}{later}")
+
+
+def verdicts(marks: Iterable[Verdict]) -> None:
+    """Print every tag with its verdict and why, in the order of the policy."""
+    shown = grid("TAG", "VERDICT", "WHY")
+    for verdict in marks:
+        colour = _MARKS[verdict.mark]
+        shown.add_row(f"[{colour}]{escape(verdict.tag)}[/]", f"[{colour}]{verdict.mark}[/]", escape(verdict.why))
+    out.print(shown)
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Yield what shows the progress of a cycle; on standard error, and only on a terminal."""
+    from updater.pipeline.update import no_progress
+
+    if not err.is_terminal:
+        yield no_progress
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bars:
+        tasks: dict[str, int] = {}
+
+        def shown(what: str, done: int, total: int) -> None:
+            task = tasks.setdefault(what, len(tasks))
+            if task not in bars.task_ids:
+                bars.add_task(what)
+            bars.update(bars.task_ids[task], completed=done, total=total)
+
+        yield shown

@@ -1,0 +1,111 @@
+"""Makes every client from the configuration: the only place that does."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
+
+from updater.config.images import Item
+from updater.config.network import Network
+from updater.config.repositories import RepositorySettings
+from updater.config.settings import Settings, canonical, registry_for
+from updater.editors.document import Words
+from updater.git.clone import Clone
+from updater.git.remote import Remote
+from updater.git.urls import same_remote
+from updater.model.image import ImageRef
+from updater.pipeline.find import Finder
+from updater.pipeline.update import World
+from updater.registry.client import Registry
+from updater.secrets import SecretRef
+from updater.transport.http import Http
+from updater.transport.pace import Budget
+
+PRIVATE = 0o700  # of the data folder: clones hold what people keep in private repositories
+_ODD = re.compile(r"[^A-Za-z0-9._-]+")
+_SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
+
+
+@contextmanager
+def build(settings: Settings, *, everything: bool = False) -> Iterator[World]:
+    """Yield the clients of one configuration and close them at the end.
+
+    `everything` finds references to every image, not only to those that are tracked.
+    """
+    prepare(settings.data)
+    clients: list[Http] = []
+    http = cache(partial(_http, clients))
+    words = None if everything else words_of(settings.items)
+    finder = cache(lambda _repo, _branch: Finder(words, partial(canonical, settings)))
+
+    @cache
+    def registry_at(host: str, entry: str) -> Registry:
+        found = registry_for(settings, host, entry)
+        return Registry(
+            host,
+            http=http(found.network),
+            endpoint=found.endpoint,
+            credentials=found.credentials,
+            insecure=found.insecure,
+            trusted_realms=found.trusted_realms,
+            concurrency=found.concurrency,
+            budget=Budget(found.rate, found.burst) if found.rate else None,
+        )
+
+    def registry_of(image: ImageRef) -> Registry:
+        entry = registry_for(settings, image.registry, image.repository)
+        return registry_at(image.registry, entry.host.partition("/")[2])
+
+    clone_of = cache(partial(_clone, settings.data))
+    try:
+        yield World(settings, registry_of, lambda repo: clone_of(repo.name, repo), lambda r, b: finder(r.name, b))
+    finally:
+        for client in clients:
+            client.close()
+
+
+def prepare(data: Path) -> None:
+    """Make the data folder, for nobody else's eyes."""
+    data.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
+
+
+def words_of(items: tuple[Item, ...]) -> Words | None:
+    """Return what a document must mention to concern any of the items: the last literal part of each image's name.
+
+    A pattern without any literal part concerns everything: None.
+    """
+    words: set[str] = set()
+    for item in items:
+        name = item.exact.repository if item.exact else (item.pattern or "").partition("/")[2]
+        literal = [part for part in name.split("/") if _SEGMENT.fullmatch(part)]
+        if not literal:
+            return None
+        words.add(literal[-1])
+    return Words(words)
+
+
+def _http(clients: list[Http], network: Network) -> Http:
+    proxy = network.proxy.resolve() if isinstance(network.proxy, SecretRef) else network.proxy
+    made = Http(ca_file=network.ca_file, proxy=proxy, no_proxy=network.no_proxy)
+    clients.append(made)
+    return made
+
+
+def _clone(data: Path, _name: str, repository: RepositorySettings) -> Clone:
+    """Everything with one URL shares a clone, whatever name it has in the configuration."""
+    url = same_remote(repository.url)
+    folder = f"{_ODD.sub('-', url.rpartition('/')[2])[:40]}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    remote = Remote(
+        name=repository.name,
+        url=repository.url,
+        insecure=repository.insecure,
+        credentials=repository.credentials,
+        ca_file=repository.network.ca_file,
+        proxy=repository.network.proxy,
+        no_proxy=repository.network.no_proxy,
+    )
+    return Clone(data / "clones" / folder, remote)

@@ -1,0 +1,264 @@
+"""`updater run`: one process that turns the clock until it is told to stop.
+
+APScheduler runs one job a registry and one that beats; what is due waits in our own agenda. The main thread watches:
+it takes signals, and it restarts the clock when the wall clock jumped (APScheduler sleeps an hour when the wall clock
+goes back an hour, measured), because liveness is judged by monotonic time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from updater import __version__
+from updater.config.images import Item
+from updater.config.load import Rejected, changed, load
+from updater.config.settings import Settings
+from updater.daemon import heartbeat
+from updater.daemon.agenda import Agenda
+from updater.daemon.build import build, prepare
+from updater.daemon.logs import configure
+from updater.daemon.remember import open_state, polls_of, state_url
+from updater.errors import ConfigError, Problem, StoreError
+from updater.pipeline.report import Outcome, Report, unique
+from updater.pipeline.update import World, update
+from updater.store.database import Database
+from updater.store.polls import Poll, Polls
+from updater.transport import process
+
+PULSE = 1.0  # seconds between two looks at what is due
+DRAIN = 18.0  # seconds for what is under way at SIGTERM; Kubernetes kills after 30, the contract says 20
+MAX_JOBS = 50  # threads at the most: a registry that hangs holds one
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Generation:
+    """Everything that one configuration made."""
+
+    settings: Settings
+    world: World
+    agenda: Agenda
+    closing: ExitStack
+
+
+class Daemon:
+    """Polls, decides and commits by one configuration at a time; `path` is where it was read from."""
+
+    def __init__(self, settings: Settings, path: Path | None) -> None:
+        self._first, self._path = settings, path
+        self._stopping = threading.Event()
+        self._reload = threading.Event()
+        self._idle = threading.Condition()
+        self._active = 0
+        self._beaten = time.monotonic()
+        self._rejected: Rejected | None = None
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT; return the exit code."""
+        configure(self._first.log.level, self._first.log.format)
+        prepare(self._first.data)
+        with ExitStack() as closing:
+            closing.enter_context(_only_one(self._first.data))
+            self._database: Database = open_state(self._first)
+            closing.callback(self._database.close)
+            closing.callback(heartbeat.stop, self._first.data)
+            self._polls = Polls(self._database)
+            self._known = self._polls.read()
+            self._now = self._generation(self._first)
+            signals = closing.enter_context(_signals())
+            self._scheduler = self._clock()
+            log.info("started", version=__version__, images=len(self._first.items), data=str(self._first.data))
+            self._watch(signals)
+            return self._drain()
+
+    def _generation(self, settings: Settings) -> _Generation:
+        closing = ExitStack()
+        world = closing.enter_context(build(settings))
+        agenda = Agenda(settings.items, self._known, datetime.now(UTC), time.monotonic())
+        return _Generation(settings, world, agenda, closing)
+
+    def _clock(self) -> BackgroundScheduler:
+        hosts = self._now.agenda.hosts
+        scheduler = BackgroundScheduler(
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(min(len(hosts) + 1, MAX_JOBS))},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+        scheduler.add_job(self._beat, "interval", seconds=heartbeat.TICK, next_run_time=datetime.now(UTC))
+        for host in hosts:
+            scheduler.add_job(self._poll, "interval", (host,), seconds=PULSE, next_run_time=datetime.now(UTC))
+        scheduler.start()
+        self._beaten = time.monotonic()
+        return scheduler
+
+    def _watch(self, signals: socket.socket) -> None:
+        """Wait for signals; restart a clock that stands still."""
+        while True:
+            ready, _, _ = select.select([signals], [], [], PULSE)
+            for number in signals.recv(64) if ready else b"":
+                if number == signal.SIGHUP:
+                    self._reload.set()
+                else:
+                    log.info("stopping", signal=signal.Signals(number).name)
+                    return
+            if time.monotonic() - self._beaten > heartbeat.STALE:
+                log.warning("clock_restarted", why="no beat: the wall clock jumped, or every worker is busy")
+                self._scheduler.shutdown(wait=False)
+                self._scheduler = self._clock()
+
+    def _beat(self) -> None:
+        self._beaten = time.monotonic()
+        heartbeat.beat(self._now.settings.data)
+        if self._reload.is_set() or changed(self._rejected or self._now.settings):
+            self._take_up()
+
+    def _poll(self, host: str) -> None:
+        """Run a cycle for what is due at one registry."""
+        with self._idle:
+            if self._stopping.is_set() or self._reload.is_set():
+                return
+            now = self._now
+            due = now.agenda.due(host, time.monotonic())
+            if not due:
+                return
+            self._active += 1
+        try:
+            self._cycle(now, due)
+        finally:
+            with self._idle:
+                self._active -= 1
+                self._idle.notify_all()
+
+    def _cycle(self, now: _Generation, due: list[Item]) -> None:
+        at = datetime.now(UTC)
+        try:
+            report = update(now.world, due, at)
+        except Exception:
+            now.agenda.done(due, {item.name: 1 for item in due}, {}, time.monotonic())
+            log.exception("cycle_failed")  # our own bug: said with its trace, and the others go on
+            return
+        polls = polls_of(report, self._known, at)
+        self._tell(report, polls)
+        pauses = {p.item: (p.retry_at - at).total_seconds() for p in polls.values() if p.retry_at}
+        failures = {p.item: p.failures for p in polls.values()}
+        now.agenda.done(due, failures, pauses, time.monotonic())
+        self._known |= polls
+        try:
+            self._polls.write(list(polls.values()))
+        except StoreError as err:
+            log.error("state_not_written", error=str(err))
+
+    def _tell(self, report: Report, polls: dict[str, Poll]) -> None:
+        """Log what changed: commits always, an outcome once."""
+        for name, poll in polls.items():
+            last = self._known.get(name)
+            if last is None or (last.outcome, last.reason) != (poll.outcome, poll.reason):
+                level = log.error if poll.outcome == Outcome.FAILED else log.info
+                level("decided", image=name, outcome=poll.outcome, reason=poll.reason)
+        for written in report.written:
+            if written.commit:
+                bumps = [bump for change in written.changes for bump in change.bumps]
+                log.info(
+                    "committed",
+                    repository=written.repository,
+                    branch=written.branch,
+                    revision=written.commit.revision,
+                    changes=[f"{b.image} {b.old} -> {b.new} in {b.file}:{b.line}" for b in bumps],
+                )
+        for failure in unique(report.failures):
+            if not all(p.failures > 1 for p in polls.values() if p.outcome == Outcome.FAILED):
+                log.warning("failed", what=failure.what, error=failure.error)
+
+    def _take_up(self) -> None:
+        """Read the configuration again; a broken one is said once and changes nothing."""
+        self._reload.set()
+        with self._idle:
+            if self._active:
+                return  # the next beat tries again; nothing new begins until then
+            try:
+                settings = load(self._path)
+                if settings.data != self._first.data or state_url(settings) != state_url(self._first):
+                    raise ConfigError([Problem(str(self._path), 0, 0, "data, state", "another place", "a restart")])
+                new = self._generation(settings)
+            except ConfigError as err:
+                log.error("config_rejected", problems=[str(problem) for problem in err.problems])
+                self._rejected = err if isinstance(err, Rejected) else Rejected(list(err.problems), settings.files)
+                self._reload.clear()
+                return
+            self._now.closing.close()
+            self._now, self._rejected = new, None
+            configure(settings.log.level, settings.log.format)
+            log.info("config_loaded", images=len(settings.items))
+            self._reload.clear()
+        self._restart_clock()
+
+    def _restart_clock(self) -> None:
+        """Other registries may be asked now; called from a job, so the old clock is left to end by itself."""
+        old, self._scheduler = self._scheduler, self._clock()
+        threading.Thread(target=old.shutdown, kwargs={"wait": False}, daemon=True).start()
+
+    def _drain(self) -> int:
+        """Let what is under way end; what has not by the deadline is ended, the next start converges."""
+        self._stopping.set()
+        self._now.world.stop.set()
+        end = time.monotonic() + DRAIN
+        with self._idle:
+            idle = self._idle.wait_for(lambda: self._active == 0, timeout=DRAIN)
+        self._scheduler.shutdown(wait=False)
+        if not idle:
+            process.end_children()
+            with self._idle:
+                idle = self._idle.wait_for(lambda: self._active == 0, timeout=max(0.5, end + 1 - time.monotonic()))
+        log.info("stopped", drained=idle)
+        if not idle:  # a thread that cannot be ended would keep the interpreter alive
+            heartbeat.stop(self._first.data)
+            sys.stderr.flush()
+            os._exit(0)
+        self._now.closing.close()
+        return 0
+
+
+@contextmanager
+def _only_one(data: Path) -> Iterator[None]:
+    """Hold the data folder; a second `run` on it is refused."""
+    with (data / "run.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as err:
+            raise ConfigError([Problem(str(data), 0, 0, "data", "another `updater run` at work on it", "one")]) from err
+        yield
+
+
+@contextmanager
+def _signals() -> Iterator[socket.socket]:
+    """Yield a socket that receives the number of each signal; nothing runs inside a handler."""
+    reading, writing = socket.socketpair()
+    writing.setblocking(False)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda _number, _frame: None) for number in numbers}
+    old = signal.set_wakeup_fd(writing.fileno())
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(old)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        reading.close()
+        writing.close()

@@ -1,0 +1,239 @@
+"""`updater demo`: the whole path on this machine, told as it happens; nothing needs to be installed but git.
+
+A registry and a Git server on loopback, three applications that name one image in three ways, the daemon as a process
+of its own, one pushed tag, one commit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.syntax import Syntax
+
+from updater.demo.git_server import GitServer
+from updater.demo.image import push_image
+from updater.demo.registry import EmbeddedRegistry
+
+PATIENCE = 20.0  # seconds to wait for any one thing; the whole story takes a few
+REPOSITORY = "acme/shop"
+BEFORE, AFTER = ("1.3.0", "1.4.0", "1.4.1"), "1.5.0"
+STRAY = ("2.0.0-rc.1", "latest", "20240101")  # what must not be picked
+
+DEPLOYMENT = """\
+# The shop. Comments, quotes and blank lines below stay as they are.
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: shop
+spec:
+  selector: {{matchLabels: {{app: shop}}}}
+  template:
+    metadata: {{labels: {{app: shop}}}}
+    spec:
+      containers:
+        - name: web
+          image: "{image}:1.4.1"   # bumped by the updater
+          ports: [{{containerPort: 8080}}]
+"""
+KUSTOMIZATION = """\
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../../base]
+images:
+  - name: {image}
+    newTag: 1.4.1
+"""
+VALUES = """\
+replicaCount: 2
+
+image:
+  repository: {image}
+  tag: 1.4.1          # one line changes, nothing else
+  pullPolicy: IfNotPresent
+"""
+CONFIG = """\
+data: {data}
+registries:
+  - {{host: "{host}", insecure: true}}      # plain HTTP, as it is on this machine only
+repositories:
+  - {{name: fleet, url: "{url}"}}
+images:
+  - image: {image}
+    name: shop
+    policy: {{kind: semver, range: 1.x}}
+    poll: {{interval: 2s, jitter: 0s}}
+"""
+
+out = Console(highlight=False, soft_wrap=True)
+
+
+def tell(*, keep: bool = False) -> int:
+    """Tell the story and return the exit code; with `keep` leave everything running until Ctrl-C."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="updater-demo-") as name, EmbeddedRegistry() as registry:
+        folder = Path(name)
+        image = f"{registry.host}/{REPOSITORY}"
+        for tag in (*BEFORE, *STRAY):
+            push_image(registry.url, REPOSITORY, [tag])
+        with GitServer(folder / "git") as git:
+            url = git.create("fleet", _files(image))
+            config = folder / "updater.yaml"
+            config.write_text(CONFIG.format(data=folder / "data", host=registry.host, url=url, image=image))
+            _opening(registry, url, config)
+            with _daemon(config) as events:
+                commit = _acts(registry, image, events)
+                if commit is None:
+                    return 1
+                _explained(config)
+                _closing(folder / "git" / "fleet.git", commit, time.monotonic() - started)
+                _where_next(config, url, registry, keep=keep)
+                if keep:
+                    _wait_for_interrupt(events)
+    return 0
+
+
+def _files(image: str) -> dict[str, bytes]:
+    texts = {
+        "apps/shop/deployment.yaml": DEPLOYMENT,
+        "envs/prod/kustomization.yaml": KUSTOMIZATION,
+        "charts/shop/values.yaml": VALUES,
+    }
+    return {path: text.format(image=image).encode() for path, text in texts.items()}
+
+
+def _opening(registry: EmbeddedRegistry, url: str, config: Path) -> None:
+    _step("A registry and a Git server run on this machine")
+    out.print(f"  registry  {registry.url}  {REPOSITORY}: {', '.join((*BEFORE, *STRAY))}")
+    out.print(f"  git       {url}  (Deployment, kustomization, Helm values)")
+    _step(f"The configuration, whole: {config}")
+    out.print(Syntax(config.read_text().rstrip(), "yaml", background_color="default"))
+
+
+def _acts(registry: EmbeddedRegistry, image: str, events: queue.Queue[dict[str, Any]]) -> dict[str, Any] | None:
+    """Start, find nothing to do, see a new tag, commit; None when something did not come."""
+    _step("The daemon starts: what Git holds is the newest that the policy allows, so nothing happens")
+    if _await(events, "decided") is None:
+        return None
+    _step(f"Somebody pushes {image}:{AFTER}")
+    push_image(registry.url, REPOSITORY, [AFTER])
+    return _await(events, "committed")
+
+
+def _await(events: queue.Queue[dict[str, Any]], wanted: str) -> dict[str, Any] | None:
+    """Print events as they come until the wanted one."""
+    end = time.monotonic() + PATIENCE
+    while (left := end - time.monotonic()) > 0:
+        try:
+            event = events.get(timeout=left)
+        except queue.Empty:
+            break
+        _print_event(event)
+        if event.get("event") == wanted:
+            return event
+        if event.get("event") == "ended":
+            break
+    out.print(f"[red]did not come within {PATIENCE:.0f} s:[/] {wanted}")
+    return None
+
+
+def _print_event(event: dict[str, Any]) -> None:
+    told = {key: value for key, value in event.items() if key not in {"event", "level", "timestamp"}}
+    rest = "  ".join(f"{key}={value}" for key, value in told.items() if not isinstance(value, list))
+    out.print(f"  [cyan]{event.get('event')}[/]  {escape(rest)}")
+    for value in told.values():
+        for line in value if isinstance(value, list) else ():
+            out.print(f"    {escape(str(line))}")
+
+
+def _explained(config: Path) -> None:
+    _step("Why this one, and why not the others: updater explain shop")
+    command = [sys.executable, "-m", "updater", "explain", "shop", "--config", str(config)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE, env=_plain()).stdout
+    for line in told.rstrip().splitlines():
+        out.print(f"  {escape(line)}")
+
+
+def _closing(repository: Path, commit: dict[str, Any], seconds: float) -> None:
+    _step("What people review: git log -p")
+    command = ["git", "--git-dir", str(repository), "log", "-p", "-1", "--no-color", commit["revision"]]
+    log = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE, env=_plain()).stdout
+    out.print(Syntax(log.rstrip(), "diff", background_color="default"))
+    _step(f"From nothing to this commit in {seconds:.1f} s")
+
+
+def _where_next(config: Path, url: str, registry: EmbeddedRegistry, *, keep: bool) -> None:
+    out.print("  Three files, one line each; 2.0.0-rc.1, latest and 20240101 were never candidates. Where to go next:")
+    if keep:
+        out.print(f"    updater explain shop -c {config}    every tag with its verdict and why")
+        out.print(f"    updater history -c {config}         the same commit, read back from Git")
+        out.print(f"    git clone {url}")
+        out.print(f"    the registry listens on {registry.url}; Ctrl-C ends everything")
+        return
+    out.print("    updater demo --keep     leaves all this running, to try explain, find, history and check")
+    out.print("    config/updater.yaml     the shortest useful configuration; config/full.yaml has everything")
+    out.print("    updater check --diff    shows what would be pushed to your own repositories, and writes nothing")
+
+
+def _step(text: str) -> None:
+    out.print(f"\n[bold]{escape(text)}[/]")
+
+
+@contextmanager
+def _daemon(config: Path) -> Iterator[queue.Queue[dict[str, Any]]]:
+    """Run `updater run` as a process of its own and yield its events."""
+    command = [sys.executable, "-m", "updater", "run", "--config", str(config)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_plain())
+    events: queue.Queue[dict[str, Any]] = queue.Queue(maxsize=1000)
+    assert process.stderr is not None
+    reader = threading.Thread(target=_read, args=(process.stderr, events), daemon=True)
+    reader.start()
+    try:
+        yield events
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE + 5)
+        reader.join(PATIENCE)
+        process.stderr.close()
+
+
+def _read(stream: IO[str], events: queue.Queue[dict[str, Any]]) -> None:
+    for line in stream:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = {"event": line.rstrip()}
+        try:
+            events.put_nowait(event)
+        except queue.Full:
+            continue  # nobody listens any more; the pipe must not fill up
+    try:
+        events.put_nowait({"event": "ended"})
+    except queue.Full:
+        return
+
+
+def _wait_for_interrupt(events: queue.Queue[dict[str, Any]]) -> None:
+    try:
+        while (event := events.get()).get("event") != "ended":
+            _print_event(event)
+    except KeyboardInterrupt:
+        out.print("\nending")
+
+
+def _plain() -> dict[str, str]:
+    """The environment without what would change the story."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("UPDATER_", "GIT_"))}

@@ -1,0 +1,151 @@
+"""What one cycle did and found: the shape that tables and `--json` show (contract, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from updater.config.images import Item
+from updater.model.change import Change, Reference
+from updater.model.commit import Commit
+from updater.model.decision import Decision, Reason
+from updater.secrets import redact
+
+
+class Outcome(StrEnum):
+    """What became of a reference, the weightiest first."""
+
+    FAILED = "failed"
+    UPDATED = "updated"
+    AVAILABLE = "available"
+    HELD = "held"
+    UP_TO_DATE = "up_to_date"
+
+
+WEIGHT = {outcome: weight for weight, outcome in enumerate(Outcome)}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One reference, or one item without any; `reason` is a word of the contract, or an error in words."""
+
+    item: Item
+    outcome: Outcome
+    reason: str
+    why: str
+    current: str | None = None
+    target: str | None = None
+    newest: str | None = None
+    repository: str | None = None
+    branch: str | None = None
+    reference: Reference | None = None
+    decision: Decision | None = None
+
+    def place(self) -> dict[str, Any]:
+        """Return the row of one reference."""
+        assert self.reference is not None
+        return {
+            "repository": self.repository,
+            "branch": self.branch,
+            "file": self.reference.file,
+            "line": self.reference.line,
+            "current": self.current,
+            "target": self.target,
+            "outcome": self.outcome.value,
+            "reason": self.reason,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What another run may mend; `retry_at` is when asking again makes sense, where that is known."""
+
+    what: str
+    error: str
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The changes of one branch, committed or (`check`) only computed."""
+
+    repository: str
+    branch: str
+    changes: tuple[Change, ...]
+    commit: Commit | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything that a cycle has to say."""
+
+    rows: list[Row] = field(default_factory=list)
+    written: list[Written] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def commits(self) -> list[Commit]:
+        """The commits that were pushed."""
+        return [written.commit for written in self.written if written.commit]
+
+    def images(self) -> list[dict[str, Any]]:
+        """Return one row an item, whose fields are those of its weightiest reference."""
+        by_item: dict[str, list[Row]] = {}
+        for row in self.rows:
+            by_item.setdefault(row.item.name, []).append(row)
+        return [_image(rows) for rows in by_item.values()]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document of `once --json` and `check --json`."""
+        return {
+            "images": self.images(),
+            "commits": [
+                {
+                    "repository": c.repository,
+                    "branch": c.branch,
+                    "revision": c.revision,
+                    "message": c.message,
+                    "files": list(c.files),
+                }
+                for c in self.commits
+            ],
+            "failures": [
+                {"what": f.what, "error": redact(f.error), "retry_at": f.retry_at.isoformat() if f.retry_at else None}
+                for f in unique(self.failures)
+            ],
+        }
+
+
+def unique(failures: Iterable[Failure]) -> list[Failure]:
+    """Return every failure once, in the order of their first mention."""
+    return list(dict.fromkeys(failures))
+
+
+def weightiest(rows: Iterable[Row]) -> Row:
+    """Return the row with the weightiest outcome, the first of several."""
+    return min(rows, key=lambda row: WEIGHT[row.outcome])
+
+
+def held(item: Item, reason: Reason, why: str, **fields: Any) -> Row:
+    """Return the row of a hold; `up_to_date` has an outcome of its own."""
+    outcome = Outcome.UP_TO_DATE if reason is Reason.UP_TO_DATE else Outcome.HELD
+    return Row(item, outcome, reason.value, why, **fields)
+
+
+def _image(rows: list[Row]) -> dict[str, Any]:
+    first = weightiest(rows)
+    return {
+        "name": first.item.name,
+        "image": first.item.image,
+        "outcome": first.outcome.value,
+        "current": first.current,
+        "target": first.target,
+        "newest": first.newest,
+        "reason": first.reason,
+        "why": first.why,
+        "references": [row.place() for row in rows if row.reference is not None],
+    }

@@ -1,0 +1,77 @@
+"""What the registries have: one list an image, in parallel across hosts, a few at a time within one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+
+from updater.errors import RegistryError
+from updater.model.image import ImageRef
+from updater.model.tag import Scan, Tag
+from updater.registry.client import NotFound, Registry
+
+DIGESTS_AT_ONCE = 8  # images; each registry bounds its own requests
+
+RegistryOf = Callable[[ImageRef], Registry]
+Scans = dict[str, Scan | RegistryError]
+
+
+def scan(
+    images: Iterable[ImageRef], registry_of: RegistryOf, now: datetime, done: Callable[[], None] = lambda: None
+) -> Scans:
+    """List the tags of every image, each once; a registry that fails fails only for its own images."""
+    hosts: dict[str, dict[str, ImageRef]] = {}
+    for image in images:
+        hosts.setdefault(image.registry, {})[image.name] = image.bare
+    found: Scans = {}
+    with ExitStack() as pools:
+        running: dict[str, Future[Scan | RegistryError]] = {}
+        for names in hosts.values():
+            workers = min(len(names), registry_of(next(iter(names.values()))).concurrency)
+            pool = pools.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="scan"))
+            running |= {name: pool.submit(_tags, image, registry_of, now) for name, image in names.items()}
+        for name, future in running.items():
+            found[name] = future.result()
+            done()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The digests of tags by name, and the tags that the registry does not have after all."""
+
+    digests: dict[str, str]
+    missing: frozenset[str]
+
+
+def resolve(
+    lacking: Mapping[str, tuple[ImageRef, Collection[str]]], registry_of: RegistryOf
+) -> dict[str, Resolved | RegistryError]:
+    """Ask for the digests of tags, by image; a few images at a time."""
+    with ThreadPoolExecutor(DIGESTS_AT_ONCE, thread_name_prefix="digest") as pool:
+        answers = pool.map(lambda one: _digests(one[0], one[1], registry_of), lacking.values())
+        return dict(zip(lacking, answers, strict=True))
+
+
+def _digests(image: ImageRef, tags: Collection[str], registry_of: RegistryOf) -> Resolved | RegistryError:
+    digests: dict[str, str] = {}
+    missing: set[str] = set()
+    for tag in sorted(tags):
+        try:
+            digests[tag] = registry_of(image).digest(image.repository, tag)
+        except NotFound:
+            missing.add(tag)
+        except RegistryError as err:
+            return err
+    return Resolved(digests, frozenset(missing))
+
+
+def _tags(image: ImageRef, registry_of: RegistryOf, now: datetime) -> Scan | RegistryError:
+    try:
+        listing = registry_of(image).tags(image.repository)
+    except RegistryError as err:
+        return err
+    return Scan(image.name, tuple(map(Tag, listing.names)), now, listing.complete, listing.why)
