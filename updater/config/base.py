@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from updater.secrets import SecretRef
 
@@ -18,6 +19,16 @@ class Section(BaseModel):
     """A part of the file: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_max_length=MAX_TEXT, validate_default=False)
+
+
+def refusal(key: str, said: str) -> PydanticCustomError:
+    """Return what a check of a whole section raises about one of its keys (`key.key`); `said` ends with `expected ...`."""
+    return PydanticCustomError("at", "{said}", {"said": said, "key": key})
+
+
+def without_default(schema: dict[str, Any]) -> None:
+    """Drop a default from the JSON Schema, where it stands for something that the file does not say."""
+    schema.pop("default", None)
 
 
 def text(value: Any, expected: str) -> str:

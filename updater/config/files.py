@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from updater.config.sources import MAX_FILES, Pattern, Source, Sources, expand, is_glob, read
-from updater.config.tree import Map, Mark, Seq, parse
+from updater.config.tree import Map, Mark, Seq, kind_of, parse
 from updater.errors import ConfigError, Problem
 
 
@@ -36,10 +36,23 @@ class Files:
             if not any(source.path == path for source in self.sources):
                 self.sources.append(Source(path, (), b""))  # it counts as changed once it can be read
             return Map(Mark(str(path), 1, 1, 1, 1, ""))
-        for entry, mark in _includes(tree):
+        for entry, mark in self._includes(tree):
             for file in self._named(entry, mark, path, (*above, path)):
                 self._join(tree, self.tree(file, (*above, path)))
         return tree
+
+    def _includes(self, tree: Map) -> list[tuple[str, Mark]]:
+        """Take `include` out of the tree and return its entries."""
+        mark, entries = tree.marks.pop("include", tree.mark), tree.pop("include", None)
+        if entries is None:
+            return []
+        if not isinstance(entries, Seq):
+            self.problems.append(mark.problem(kind_of(entries), "a list of files or globs"))
+            return []
+        pairs = list(zip(entries, entries.marks, strict=True))
+        wrong = [(entry, mark) for entry, mark in pairs if not isinstance(entry, str) or not entry or "\0" in entry]
+        self.problems += [mark.problem(kind_of(entry), "a file or a glob") for entry, mark in wrong]
+        return [pair for pair in pairs if pair not in wrong]
 
     def _named(self, entry: str, mark: Mark, path: Path, open_files: tuple[Path, ...]) -> list[Path]:
         """Return the files that one entry adds."""
@@ -64,8 +77,6 @@ class Files:
         """Join lists, merge the sections, and refuse what both files set."""
         for key, value in other.items():
             mark, here = other.marks[key], into.get(key)
-            if key == "include":
-                continue
             if key not in into:
                 into.put(key, value, mark)
             elif isinstance(here, Seq) and isinstance(value, Seq):
@@ -87,12 +98,3 @@ class Files:
 def place(mark: Mark) -> str:
     """Spell where a key or a list's entry stands."""
     return f"{mark.file}:{mark.key_line}:{mark.key_column}"
-
-
-def _includes(tree: Map) -> list[tuple[str, Mark]]:
-    """Return the entries of `include`; what is no text is refused with the other types."""
-    entries = tree.get("include")
-    if not isinstance(entries, Seq):
-        return []
-    pairs = zip(entries, entries.marks, strict=True)
-    return [(entry, mark) for entry, mark in pairs if isinstance(entry, str) and entry and "\0" not in entry]

@@ -26,10 +26,10 @@ _NAME = re.compile(r"[^\s\x00-\x1f\x7f]+(?: [^\s\x00-\x1f\x7f]+)*")
 class Item:
     """One image, or one environment of it: what decides, and which references it owns.
 
-    `name` is `api` or `api/prod`. `image` is as written. `exact` is the canonical image, None for a pattern, and
-    `pattern` the canonical pattern (`*` within a segment, `**` across, `?` one character), None for an exact image.
-    `repository` and `branch` None mean every repository, and its own branch. Without `write` references are read
-    as current and never changed. Intervals are seconds.
+    `name` is `api` or `api/prod`, `image_name` then `api` in both. `image` is as written. `exact` is the canonical
+    image, None for a pattern, and `pattern` the canonical pattern (`*` within a segment, `**` across, `?` one
+    character), None for an exact image. `repository` and `branch` None mean every repository, and its own branch.
+    Without `write` references are read as current and never changed. Intervals are seconds.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Item:
     labels: Mapping[str, str] = field(default_factory=dict)
     suspend: bool = False
     pattern: str | None = None
+    image_name: str = ""
 
 
 class Poll(Section):
@@ -101,7 +102,11 @@ class ImageEntry(Defaults):
     @field_validator("image")
     @classmethod
     def _readable(cls, value: str) -> str:
-        identity(value)
+        try:
+            identity(value)
+        except ValueError as err:
+            said = str(err)
+            raise ValueError(said if "expected " in said else f"{said}; expected an image or a pattern") from None
         return value
 
     @field_validator("name")

@@ -80,12 +80,11 @@ class Items:
     def _image(self, tree: Map, defaults: Map) -> None:
         entry = validate(ImageEntry, tree, self.problems, alone=False)
         self._repositories(tree.get("update"))
+        key = "name" if isinstance(tree.get("name"), str) else "image"
+        name = tree.get(key)
+        if not isinstance(name, str) or not self._free(name, tree.marks[key]) or entry is None:
+            return
         merged = overlay(defaults, tree, _SHARED)
-        if entry is None:
-            return
-        name = entry.name or entry.image
-        if not self._free(name, tree.marks["name" if entry.name else "image"]):
-            return
         update = merged.get("update")
         writes = not (isinstance(update, Seq) and not update)
         trees = list(update) if isinstance(update, Seq) and update else [Map(merged.mark)]
@@ -108,6 +107,7 @@ class Items:
         self._found.append(
             Item(
                 name=f"{name}/{own}" if own else name,
+                image_name=name,
                 image=image.image,
                 exact=None if is_pattern(image.image) else ImageRef.parse(canonical),
                 pattern=canonical if is_pattern(image.image) else None,
@@ -137,8 +137,8 @@ class Items:
         for item in update if isinstance(update, Seq) else ():
             name = item.get("repository") if isinstance(item, Map) else None
             if isinstance(name, str) and name not in self.repositories:
-                known = ", ".join(sorted(self.repositories)) or "none, as there are no repositories"
-                self.problems.append(item.marks["repository"].problem(f"{str(name)!r}", f"one of {known}"))
+                known = f"one of {', '.join(sorted(self.repositories))}" if self.repositories else "one that is listed"
+                self.problems.append(item.marks["repository"].problem(f"unknown repository {str(name)!r}", known))
 
 
 def _part(tree: Map, model: type[BaseModel]) -> Map:

@@ -11,8 +11,10 @@ from pydantic import BaseModel
 
 from updater.config.files import Files, place
 from updater.config.items import Items, validate
+from updater.config.network import Network
 from updater.config.registries import RegistrySettings
-from updater.config.repositories import RepositorySettings
+from updater.config.registries import names as registry_names
+from updater.config.repositories import RepositorySettings, repository_name
 from updater.config.settings import Document, Settings
 from updater.config.sources import Sources
 from updater.config.tree import Map, Mark, Seq, Text
@@ -103,23 +105,25 @@ def _environment(variable: str) -> Mark:
 def _complete(tree: Map, environ: Mapping[str, str], files: Sources, problems: list[Problem]) -> Settings | None:
     """Validate the sections, then what they say about each other; None where a mistake leaves nothing to give."""
     document = validate(Document, _sections(tree), problems)
-    registries = _entries(RegistrySettings, tree, "registries", problems)
-    repositories = _entries(RepositorySettings, tree, "repositories", problems)
-    _unique(((name, mark) for entry, tree in registries for name, mark in _places(entry, tree)), problems)
-    named = [(entry.name, tree.marks.get("name") or tree.marks["url"]) for entry, tree in repositories]
-    names = _unique(named, problems)
-    known = tuple(entry for entry, _ in registries)
-    items = Items(known, names, problems).read(tree.get("defaults"), tree.get("images"))
+    network = tree.get("network")
+    if not isinstance(network, Map) or validate(Network, network, problems) is None:
+        network = Map(tree.mark)
+    registries = tuple(_entries(RegistrySettings, tree.get("registries"), network, problems))
+    repositories = tuple(_entries(RepositorySettings, tree.get("repositories"), network, problems))
+    _unique(_registry_names(tree.get("registries")), problems)
+    names = _unique(_repository_names(tree.get("repositories")), problems)
+    items = Items(registries, names, problems).read(tree.get("defaults"), tree.get("images"))
     if document is None:
         return None
     data = (document.data or default_data(environ)).absolute()
+    state = document.state
     return Settings(
         data=data,
-        state=document.state if isinstance(document.state, SecretRef) else document.state.replace("{data}", str(data)),
+        state=state if isinstance(state, SecretRef) else state.replace("{data}", str(data)),
         log=document.log,
         network=document.network,
-        registries=known,
-        repositories=tuple(entry for entry, _ in repositories),
+        registries=registries,
+        repositories=repositories,
         items=items,
         files=files,
     )
@@ -140,36 +144,39 @@ def _sections(tree: Map) -> Map:
     return sections
 
 
-def _entries(model: type[M], tree: Map, key: str, problems: list[Problem]) -> list[tuple[M, Map]]:
+def _entries(model: type[M], entries: object, network: Map, problems: list[Problem]) -> Iterator[M]:
     """Validate each mapping of a list, with the section `network` below its own."""
-    network = tree.get("network")
-    found = []
-    for entry in tree[key] if isinstance(tree.get(key), Seq) else ():
-        if not isinstance(entry, Map):
-            continue
-        whole = _with_network(entry, network) if isinstance(network, Map) else entry
-        if (value := validate(model, whole, problems)) is not None:
-            found.append((value, entry))
-    return found
+    for entry in entries if isinstance(entries, Seq) else ():
+        if isinstance(entry, Map) and (value := validate(model, _with_network(entry, network), problems)) is not None:
+            yield value
 
 
 def _with_network(entry: Map, network: Map) -> Map:
     own = entry.get("network")
-    if own is not None and not isinstance(own, Map):
+    if not network or ("network" in entry and not isinstance(own, Map)):
         return entry
-    merged = Map(network.mark if own is None else own.mark)
-    merged.take(network)
-    merged.take(own or Map(merged.mark))
+    merged = Map(own.mark if isinstance(own, Map) else network.mark)
+    for part in (network, own):
+        if isinstance(part, Map):
+            merged.take(part)
     whole = Map(entry.mark)
     whole.take(entry)
     whole.put("network", merged, merged.mark)
     return whole
 
 
-def _places(entry: RegistrySettings, tree: Map) -> Iterator[tuple[str, Mark]]:
-    yield entry.host, tree.marks["host"]
-    if entry.aliases:
-        yield from zip((alias.name for alias in entry.aliases), tree["aliases"].marks, strict=True)
+def _registry_names(entries: object) -> Iterator[tuple[str, Mark]]:
+    for entry in entries if isinstance(entries, Seq) else ():
+        if isinstance(entry, Map):
+            for name, alias in registry_names(entry):
+                yield name, entry.marks["host"] if alias is None else entry["aliases"].marks[alias]
+
+
+def _repository_names(entries: object) -> Iterator[tuple[str, Mark]]:
+    """Return the names as written, those of entries with other mistakes too: items may name them."""
+    for entry in entries if isinstance(entries, Seq) else ():
+        if isinstance(entry, Map) and (name := repository_name(entry)):
+            yield name, entry.marks.get("name") or entry.marks["url"]
 
 
 def _unique(names: Iterable[tuple[str, Mark]], problems: list[Problem]) -> dict[str, Mark]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -16,9 +16,14 @@ from updater.config.tree import Map, Mark, Seq, kind_of
 from updater.errors import Problem
 from updater.secrets import redact
 
+LATER = ", which is not supported yet"
 MAX_SHOWN = 60  # characters of a value in a report
 _INDEX = re.compile(r"\[[0-9]+\]")
 _SECRET = re.compile(r"credentials|password|token|secret|private_key|(?:^|\.)key$")
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_SAID = re.compile(
+    r"(?:(?P<comment>(?!found ).*?)[:;] )?(?:found (?P<found>.*?),? )?expected (?P<expected>.*)", re.DOTALL
+)  # how our models word a refusal
 _USER = re.compile(r"(?<=://).*@")
 
 _EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
@@ -44,69 +49,34 @@ _EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "too_long": lambda c: f"a list of at most {c['max_length']}",
     "string_pattern_mismatch": lambda _: "one word without blanks and slashes",
     "literal_error": lambda c: "one of " + ", ".join(re.findall(r"'([^']*)'", str(c["expected"]))),
-    "union_tag_invalid": lambda c: "one of " + ", ".join(re.findall(r"'([^']*)'", str(c["expected_tags"]))),
 }
 
 
 def explain(error: ValidationError, tree: Map, *, alone: bool = True) -> list[Problem]:
     """Translate every mistake; where the kind of a member is wrong, its other keys say nothing.
 
-    `alone=False` leaves out what whole models of a partial tree say (their own place is the end of the path).
+    With `alone=False` the tree is only a part of what will hold, and what models say as a whole is left out.
     """
     details = error.errors(include_url=False)
-    kinds = {
-        detail["loc"][:-1]
+    kinds = {detail["loc"][:-1] for detail in details if _is_kind(detail)}
+    inner = {detail["loc"][:-1] for detail in details}  # pydantic counts only the good entries of a list
+    kept = (
+        detail
         for detail in details
-        if detail["type"] == "literal_error" and detail["loc"][-1:] == ("kind",)
-    }
-    return [
-        problem
-        for detail in details
-        if detail["loc"][:-1] not in kinds or detail["loc"][-1:] == ("kind",)
-        if alone or detail["loc"] or detail["type"] != "value_error"
-        for problem in [_problem(detail, tree)]
-    ]
+        if (detail["loc"][:-1] not in kinds or _is_kind(detail))
+        and (alone or detail["loc"] or detail["type"] != "value_error")
+        and not (detail["type"] == "too_short" and detail["loc"] in inner)
+    )
+    return [_problem(detail, tree) for detail in kept]
+
+
+def _is_kind(detail: ErrorDetails) -> bool:
+    return detail["type"] == "literal_error" and detail["loc"][-1:] == ("kind",)
 
 
 def pattern(where: str) -> str:
     """Return the place without its numbers: `images[].poll`."""
     return _INDEX.sub("[]", where)
-
-
-def _problem(detail: ErrorDetails, tree: Map) -> Problem:
-    kind, loc, context = detail["type"], detail["loc"], detail.get("ctx", {})
-    holder, mark = _find(tree, loc)
-    match kind:
-        case "missing":
-            key = str(loc[-1])
-            return _at(holder.mark, key).problem(f"no `{key}`", f"`{key}`")
-        case "extra_forbidden":
-            return _extra(str(loc[-1]), holder, mark)
-        case "union_tag_not_found":
-            return _at(mark, "kind").problem("no `kind`", f"a kind: {_kinds(mark)}")
-        case "union_tag_invalid":
-            mark = _entry(holder, loc, mark, "kind")
-        case _:
-            pass
-    found, expected = _words(kind, detail, context, mark)
-    return mark.problem(found, expected)
-
-
-def _words(kind: str, detail: ErrorDetails, context: Mapping[str, Any], mark: Mark) -> tuple[str, str]:
-    value = context["tag"] if kind == "union_tag_invalid" else detail["input"]
-    shown = show(value, mark.where)
-    later = NOT_YET.get(pattern(mark.where), frozenset())
-    if isinstance(value, str) and kind in {"literal_error", "union_tag_invalid"} and later & {value, "*"}:
-        return f"{shown}, which is not supported yet", _EXPECTED[kind](context)
-    if kind in _EXPECTED:
-        return shown, _EXPECTED[kind](context)
-    said, _, expected = detail["msg"].removeprefix("Value error, ").rpartition("expected ")
-    said = said.rstrip("; ")
-    if not expected or not detail["msg"]:
-        return shown, detail["msg"]
-    if said.startswith("a literal secret"):
-        return said.removesuffix(" must not stand in the configuration"), expected
-    return (f"{shown} ({said})" if said else shown), expected
 
 
 def show(value: object, where: str) -> str:
@@ -116,46 +86,109 @@ def show(value: object, where: str) -> str:
     if _SECRET.search(where) and not where.endswith(".kind"):
         return "a text (not shown)"
     text = redact(_USER.sub("***@", str(value)))
+    if _NUMBER.fullmatch(text):
+        return text
     return repr(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "...")
 
 
-def _extra(key: str, holder: Map, mark: Mark) -> Problem:
-    place = pattern(holder.mark.where)
-    if key in NOT_YET.get(pattern(mark.where).rpartition(".")[0], frozenset()) | NOT_YET.get(place, frozenset()):
-        return mark.problem(f"`{key}`, which is not supported yet", "a file without it", at_key=True)
-    known = known_keys().get(pattern(mark.where).rpartition(".")[0], frozenset())
+def _problem(detail: ErrorDetails, tree: Map) -> Problem:
+    kind, loc = detail["type"], detail["loc"]
+    if kind == "missing":
+        return _below(_find(tree, loc[:-1]).mark, str(loc[-1])).problem(f"no `{loc[-1]}`", f"`{loc[-1]}`")
+    if kind == "extra_forbidden":
+        return _extra(str(loc[-1]), _find(tree, loc[:-1]))
+    spot = _find(tree, loc)
+    kinds = known_kinds().get(pattern(spot.mark.where), frozenset())
+    if kinds and kind not in _EXPECTED:
+        if not isinstance(spot.value, Map):
+            return spot.mark.problem(show(spot.value, spot.mark.where), "a mapping with its kind")
+        if str(spot.value.get("kind")) not in kinds:
+            return _kind(spot, kinds)
+    if kind == "at":
+        for key in detail["ctx"]["key"].split("."):
+            spot = spot.inner(key)
+    return spot.mark.problem(*_words(detail, spot))
+
+
+def _words(detail: ErrorDetails, spot: _Spot) -> tuple[str, str]:
+    """Return what was found and what was expected."""
+    kind = detail["type"]
+    shown = show(spot.value, spot.mark.where)
+    if kind in _EXPECTED:
+        later = _later(spot.mark.where) if kind == "literal_error" and isinstance(spot.value, str) else frozenset()
+        late = later & {str(spot.value), "*"}
+        return shown + (LATER if late else ""), _EXPECTED[kind](detail.get("ctx", {}))
+    message = detail["msg"].removeprefix("Value error, ")
+    said = _SAID.fullmatch(message)
+    if said is None:
+        return shown, message
+    if said["found"]:
+        return redact(said["found"]), said["expected"]
+    if (said["comment"] or "").startswith("a literal secret"):
+        return said["comment"].removesuffix(" must not stand in the configuration"), said["expected"]
+    why = (said["comment"] or "").removeprefix(f"{shown} ")
+    return f"{shown} ({why})" if why else shown, said["expected"]
+
+
+def _kind(spot: _Spot, kinds: frozenset[str]) -> Problem:
+    """Say that the kind of a member is missing, unknown, or comes later."""
+    expected = f"one of {', '.join(sorted(kinds))}"
+    if "kind" not in spot.value:
+        return _below(spot.mark, "kind").problem("no `kind`", f"a kind, {expected}")
+    kind, at = spot.inner("kind")
+    late = isinstance(kind, str) and kind in _later(at.where)
+    return at.problem(show(kind, at.where) + (LATER if late else ""), expected)
+
+
+def _extra(key: str, holder: _Spot) -> Problem:
+    mark = holder.inner(key).mark
+    if key in _later(holder.mark.where):
+        return mark.problem(f"`{key}`{LATER}", "a file without it", at_key=True)
+    known = known_keys().get(pattern(holder.mark.where), frozenset())
     near = get_close_matches(key, sorted(known), n=1)
     expected = f"`{near[0]}`" if near else f"one of {', '.join(sorted(known))}"
     shown = key if len(key) <= MAX_SHOWN else key[:MAX_SHOWN] + "..."
     return mark.problem(f"unknown key `{shown}`", expected, at_key=True)
 
 
-def _find(tree: Map, loc: tuple[int | str, ...]) -> tuple[Map, Mark]:
-    """Walk to the innermost value that the file holds; names of a union's members are no part of the file."""
-    holder, value, mark = tree, tree, tree.mark
-    node: Any = value
+def _later(where: str) -> frozenset[str]:
+    return NOT_YET.get(pattern(where), frozenset())
+
+
+class _Spot(NamedTuple):
+    """A value of the file, and where it stands."""
+
+    value: Any
+    mark: Mark
+
+    def inner(self, step: int | str) -> _Spot:
+        """Return the entry of a mapping or list; the spot itself where there is none."""
+        match self.value, step:
+            case Map() as value, str() if step in value:
+                return _Spot(value[step], value.marks[step])
+            case Seq() as value, int() if step < len(value):
+                return _Spot(value[step], value.marks[step])
+            case _:
+                return self
+
+
+def _find(tree: Map, loc: tuple[int | str, ...]) -> _Spot:
+    """Walk to the innermost value that the file holds.
+
+    Where a family has several members, pydantic puts the kind before the key: that step is no part of the file.
+    """
+    spot, told = _Spot(tree, tree.mark), False
     for step in loc:
-        if isinstance(node, Map) and isinstance(step, str) and step in node:
-            holder, mark, node = node, node.marks[step], node[step]
-        elif isinstance(node, Seq) and isinstance(step, int) and step < len(node):
-            mark, node = node.marks[step], node[step]
-    if isinstance(node, Map) and (not loc or loc[-1] not in holder):
-        holder = node
-    return holder, mark
+        kinds = known_kinds().get(pattern(spot.mark.where), frozenset())
+        if not told and len(kinds) > 1 and isinstance(spot.value, Map) and spot.value.get("kind") == step:
+            told = True
+            continue
+        spot, told = spot.inner(step), False
+    return spot
 
 
-def _entry(holder: Map, loc: tuple[int | str, ...], mark: Mark, key: str) -> Mark:
-    node = holder.get(str(loc[-1])) if loc else holder
-    inner = node if isinstance(node, Map) else holder
-    return inner.marks.get(key, mark)
-
-
-def _at(mark: Mark, key: str) -> Mark:
+def _below(mark: Mark, key: str) -> Mark:
     return mark._replace(where=f"{mark.where}.{key}".lstrip("."))
-
-
-def _kinds(mark: Mark) -> str:
-    return ", ".join(sorted(known_kinds().get(pattern(mark.where), frozenset())))
 
 
 @cache
@@ -184,8 +217,4 @@ def _models(place: str, annotation: Any) -> Iterator[tuple[str, type[BaseModel]]
             yield from _models(f"{place}.{name}".lstrip("."), info.annotation)
         return
     for inner in get_args(annotation):
-        yield from _models(f"{place}[]" if annotation.__class__ and _is_list(annotation) else place, inner)
-
-
-def _is_list(annotation: Any) -> bool:
-    return getattr(annotation, "__origin__", None) in {tuple, list}
+        yield from _models(f"{place}[]" if get_origin(annotation) is tuple else place, inner)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from updater.config.base import Section, http_url, is_host, text
+from updater.config.base import Section, http_url, is_host, refusal, text
 from updater.config.durations import Rate
 from updater.config.network import Network
 from updater.model.image import ImageRef
@@ -22,7 +23,7 @@ else:
 _PLACE = "host[:port][/path], e.g. registry.example.com/team"
 
 
-def _place(value: Any) -> str:
+def place(value: Any) -> str:
     """Return `host[:port][/path]` as images spell it; every name of Docker Hub becomes docker.io."""
     host, slash, path = text(value, _PLACE).rstrip("/").partition("/")
     try:
@@ -41,13 +42,12 @@ def _endpoint(value: Any) -> Any:
 
 
 def _host(value: Any) -> str:
-    place = _place(value)
-    if "/" in place:
+    if "/" in place(value):
         raise ValueError("expected host[:port]")
     return str(value).lower()
 
 
-Place = Annotated[str, BeforeValidator(_place)]
+Place = Annotated[str, BeforeValidator(place)]
 Host = Annotated[str, BeforeValidator(_host)]
 Endpoint = Annotated[str, BeforeValidator(_endpoint)]
 
@@ -76,6 +76,22 @@ class RegistrySettings(Section):
     rate: Rate | None = Field(None, description="requests a second, e.g. 10/s, 100/m, 5000/h; null: no limit")
     burst: int = Field(50, ge=1, le=100_000, description="requests that may go out at once under a rate")
     network: Network = Field(Network(), description="overrides the network section, key by key")
+
+    @model_validator(mode="after")
+    def _plain(self) -> Self:
+        if (self.endpoint or "").startswith("http://") and not self.insecure:
+            raise refusal("endpoint", "plain HTTP; expected https://, or insecure: true beside it")
+        return self
+
+
+def names(entry: Mapping[str, Any]) -> Iterator[tuple[str, int | None]]:
+    """Return the names of an entry as written: its host, and each alias with its number; unreadable ones are left out."""
+    aliases = entry.get("aliases")
+    listed = enumerate(aliases if isinstance(aliases, list) else ())
+    spelled = [(entry.get("host"), None), *((a.get("name") if isinstance(a, dict) else a, n) for n, a in listed)]
+    for name, number in spelled:
+        with suppress(ValueError):
+            yield place(name), number
 
 
 def match(entries: Iterable[RegistrySettings], name: str) -> RegistrySettings | None:

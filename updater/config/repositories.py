@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
-from updater.config.base import Section, has_password
+from updater.config.base import Section, has_password, refusal, without_default
 from updater.config.network import Network
 from updater.git.credentials.base import GitCredentials
-from updater.plugins import one_of
+from updater.git.urls import check_url, parse
+from updater.plugins import members, one_of
 
 if TYPE_CHECKING:
     AnyCredentials = GitCredentials
@@ -19,12 +19,6 @@ else:
     AnyCredentials = one_of(GitCredentials)
 
 _BRANCH = re.compile(r"(?!-)(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)))[^\s~^:?*\[\\\x00-\x20\x7f]+(?<![/.])")
-_SCP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)(?P<path>[^\s:][^\s]*)")
-_URL = re.compile(
-    r"(?P<scheme>https|http|ssh)://(?:[A-Za-z0-9_][A-Za-z0-9._-]*@)?"
-    r"(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?/(?P<path>[^\s?#]+)"
-)
-_LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
 _LINE = re.compile(r"[^\x00-\x1f\x7f<>]+")
 
 
@@ -42,9 +36,12 @@ def clean_line(value: str) -> str:
     return value.strip()
 
 
-def last_segment(url: str) -> str:
-    """Return the name of a repository by its URL: the last segment, without .git."""
-    return re.split(r"[/:]", url.rstrip("/"))[-1].removesuffix(".git")
+def repository_name(entry: Any) -> str:
+    """Return the name of a repository as written, else the last segment of its URL without .git, else nothing."""
+    name, url = (entry.get(key) if isinstance(entry, dict) else None for key in ("name", "url"))
+    if isinstance(name, str) and name:
+        return name
+    return re.split(r"[/:]", url.rstrip("/"))[-1].removesuffix(".git") if isinstance(url, str) else ""
 
 
 Branch = Annotated[str, AfterValidator(branch_name)]
@@ -74,7 +71,12 @@ class WriteBack(Section):
 class RepositorySettings(Section):
     """One repository; what stands there is the only truth about what runs."""
 
-    name: str = Field("", pattern=r"^[^\s/]*$", description="default: the last segment of the URL without .git")
+    name: str = Field(
+        "",
+        pattern=r"^[^\s/]*$",
+        description="default: the last segment of the URL without .git",
+        json_schema_extra=without_default,
+    )
     url: str = Field(description="https://, ssh:// or git@host:path; http:// on loopback or with insecure: true")
     branch: Branch | None = Field(None, description="default: the remote's HEAD")
     credentials: AnyCredentials | None = Field(None, description="login; null: anonymous")
@@ -88,22 +90,30 @@ class RepositorySettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, value: Any) -> Any:
-        if isinstance(value, dict) and not value.get("name") and isinstance(value.get("url"), str):
-            return {**value, "name": last_segment(value["url"])}
-        return value
+        name = repository_name(value)
+        return {**value, "name": name} if name and isinstance(value, dict) else value
 
     @field_validator("url")
     @classmethod
-    def _no_secret(cls, value: str) -> str:
+    def _allowed(cls, value: str) -> str:
         if has_password(value):
             raise ValueError("a literal secret inside a URL; expected the URL alone, and the secret under credentials")
-        if not (_URL.fullmatch(value) or _SCP.fullmatch(value)) or ".." in value.split("/"):
-            raise ValueError("expected https://host/path, ssh://git@host/path or git@host:path")
+        try:
+            parse(value)
+        except ValueError as err:
+            raise ValueError(f"{str(err).partition(';')[0]}; expected https://, ssh:// or git@host:path") from None
         return value
 
     @model_validator(mode="after")
-    def _reachable(self) -> RepositorySettings:
-        match = _URL.fullmatch(self.url)
-        if match and match["scheme"] == "http" and not self.insecure and not _LOOPBACK.fullmatch(match["host"]):
-            raise PydanticCustomError("url", "expected https://, or insecure: true beside it")
+    def _reachable(self) -> Self:
+        try:
+            check_url(self.url, self.insecure)
+        except ValueError:
+            raise refusal("url", "plain text on the way; expected https:// or ssh://, or insecure: true") from None
+        scheme = parse(self.url).scheme
+        if self.credentials is None and scheme == "ssh":
+            raise refusal("url", "SSH without a login; expected credentials of kind ssh_key beside it")
+        if self.credentials is not None and scheme not in self.credentials.schemes:
+            fit = ", ".join(kind for kind, member in members(GitCredentials).items() if scheme in member.schemes)
+            raise refusal("credentials.kind", f"a login that does not work over {scheme}; expected one of {fit}")
         return self

@@ -17,6 +17,7 @@ from updater.config.repositories import RepositorySettings
 from updater.config.sources import Sources
 from updater.git.credentials.base import NOT_YET as GIT_LOGINS
 from updater.model.image import ImageRef
+from updater.policies.base import NOT_YET as POLICIES
 from updater.registry.credentials.base import NOT_YET as REGISTRY_LOGINS
 from updater.secrets import SecretRef
 
@@ -34,6 +35,10 @@ NOT_YET: Mapping[str, frozenset[str]] = {
     "repositories[].credentials.kind": GIT_LOGINS,
     "repositories[].write_back.kind": frozenset({"branch", "pull_request"}),
     "defaults": _IMAGE,
+    "defaults.policy.kind": POLICIES,
+    "defaults.update[].policy.kind": POLICIES,
+    "images[].policy.kind": POLICIES,
+    "images[].update[].policy.kind": POLICIES,
     "images[]": _IMAGE,
     "images[].update[]": _IMAGE | {"write_back", "bump", "editor"},
     "defaults.update[]": _IMAGE | {"write_back", "bump", "editor"},
