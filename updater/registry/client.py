@@ -95,8 +95,10 @@ class Registry:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.host = host.partition("/")[0]
+        self.concurrency = concurrency
         self._base = _address(self.host, endpoint, insecure=insecure)
         self._origin = _origin(self._base)
+        self.concurrency = concurrency
         self._scan_seconds = scan_seconds
         self._page = "" if self.host == DOCKER_HUB and endpoint is None else f"?n={PAGE_SIZE}"
         self._sender = Sender(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from updater.errors import RegistryError
+from updater.errors import RegistryError, UpdaterError
 from updater.registry.challenge import Challenge, challenges
 from updater.registry.credentials.base import Credentials
 from updater.registry.sender import Sender
@@ -146,9 +146,14 @@ class Login:
         return LoginRefused(f"{what}: {self._name} refused access ({status}): {why}")
 
     def _basic(self) -> str | None:
-        if self._credentials is None:
-            return None
-        return _basic_header(self._credentials.login())
+        return None if self._credentials is None else _basic_header(self._pair(self._credentials))
+
+    def _pair(self, credentials: Credentials) -> tuple[str, str]:
+        """Return user name and password as they are now. Raises RegistryError where they cannot be had."""
+        try:
+            return credentials.login()
+        except UpdaterError as err:
+            raise RegistryError(f"no login for {self._name}: {err}") from err
 
     def _token(self, bearer: _Bearer, repository: str, refused: str, deadline: float) -> str:
         """Return a Bearer header other than `refused`: the cached one while it lives, else a new one."""
@@ -204,7 +209,7 @@ class Login:
             if len(self._untrusted) < MAX_UNTRUSTED:
                 self._untrusted[host] = None
             return None
-        login = self._credentials.login()
+        login = self._pair(self._credentials)
         if self._refused is not None and self._refused[0] == login and self._clock() < self._refused[1]:
             raise LoginRefused(f"token service {host} of {self._name} refused the configured login a short while ago")
         return login
