@@ -56,7 +56,8 @@ def _follow(rule: Rule, current: ImageRef, scan: Scan, missing: AbstractSet[str]
         return Hold(current, Reason.NO_MATCH, why, None, (Verdict(tag, Mark.REJECTED, why),))
     digest = _digest(scan, tag)
     if digest is None:
-        return Unresolved((tag,)) if scan.complete else Hold(current, Reason.INCOMPLETE_SCAN, scan.why)
+        why = scan.why or f"the digest of {tag} is not known"
+        return Unresolved((tag,)) if scan.complete else Hold(current, Reason.INCOMPLETE_SCAN, why)
     why = f"digest of {tag}"
     if current.digest == digest:
         verdict = Verdict(tag, Mark.CANDIDATE, "up_to_date: the digest in Git")

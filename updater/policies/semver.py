@@ -12,8 +12,15 @@ from updater.policies.base import Policy, Rank
 
 EVERYTHING = frozenset({"*", "x", "X"})  # ranges that say nothing
 
+
+def _some(words: tuple[str, ...]) -> tuple[str, ...]:
+    if not words:
+        raise ValueError("expected by_range, never, allow or a list of words")
+    return words
+
+
 Word = Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")]
-Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=50)]
+Words = Annotated[tuple[Word, ...], Field(max_length=50), AfterValidator(_some)]
 Named = Literal["by_range", "never", "allow"]
 Prerelease = Annotated[
     Annotated[Named, Tag("named")] | Annotated[Words, Tag("words")],
