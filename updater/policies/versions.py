@@ -16,7 +16,7 @@ import semver
 from updater.policies.base import Rank
 
 MAX_VERSION = 256  # characters; a tag has at most 128, and int() has a bound of its own far above
-CACHED = 16384  # texts remembered, some 10 MB; a poll reads mostly what the one before has read
+CACHED = 10240  # texts remembered, some 7 MB: a long list, or what the poll before has read of many short ones
 
 IDENTIFIERS = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
 _LOOSE = re.compile(rf"v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?(?:-({IDENTIFIERS}))?(?:\+({IDENTIFIERS}))?")
