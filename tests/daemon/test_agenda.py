@@ -1,0 +1,77 @@
+"""When images are due: derived from the configuration and the last polls, spread by jitter, patient after failures."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from updater.config.images import Item
+from updater.daemon.agenda import RETRY_BASE, Agenda, host_of, jitter
+from updater.model.image import ImageRef
+from updater.store.polls import Poll
+
+AT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+API = Item("api", "ghcr.io/acme/api", ImageRef.parse("ghcr.io/acme/api"), poll_interval=300, poll_jitter=30)
+HOST = "ghcr.io"
+
+
+def poll(minutes_ago: float, failures: int = 0) -> dict[str, Poll]:
+    return {"api": Poll("api", AT - timedelta(minutes=minutes_ago), failures, None, "held", "level")}
+
+
+@pytest.mark.parametrize(
+    ("polls", "left"),
+    [
+        ({}, 0.0),
+        (poll(1), 240.0 + jitter(API, 0)),
+        (poll(60), 0.0),
+        (poll(1, failures=2), 0.0),
+        (poll(-60), 0.0),
+    ],
+    ids=["never seen", "seen a minute ago", "overdue", "failed before the restart", "the wall clock went back"],
+)
+def test_what_is_due_after_a_start(polls: dict[str, Poll], left: float) -> None:
+    agenda = Agenda([API], polls, AT, 1000.0)
+    assert agenda.due(HOST, 1000.0) == ([] if left else [API])
+    assert agenda.due(HOST, 1000.0 + left) == [API]
+
+
+def test_an_image_is_due_again_after_its_interval_and_jitter() -> None:
+    agenda = Agenda([API], {}, AT, 0.0)
+    agenda.done([API], {}, {}, 0.0)
+    assert agenda.due(HOST, 299.9) == []
+    assert agenda.due(HOST, 330.0) == [API]
+
+
+def test_a_failure_is_tried_again_sooner_but_not_at_once() -> None:
+    agenda = Agenda([API], {}, AT, 0.0)
+    agenda.done([API], {"api": 1}, {}, 0.0)
+    assert agenda.due(HOST, RETRY_BASE - 0.1) == []
+    assert agenda.due(HOST, 2 * RETRY_BASE) == [API]
+
+
+def test_a_registry_that_asks_for_a_pause_gets_it() -> None:
+    agenda = Agenda([API], {}, AT, 0.0)
+    agenda.done([API], {"api": 1}, {"api": 3600.0}, 0.0)
+    assert agenda.due(HOST, 3599.0) == []
+    assert agenda.due(HOST, 3600.0) == [API]
+
+
+def test_images_that_were_asked_together_spread() -> None:
+    many = [replace(API, name=f"api-{n}") for n in range(100)]
+    agenda = Agenda(many, {}, AT, 0.0)
+    agenda.done(many, {}, {}, 0.0)
+    due = [len(agenda.due(HOST, 300.0 + second)) for second in range(0, 31, 3)]
+    assert due[0] < 20
+    assert due[-1] == 100
+    assert all(later - sooner < 40 for sooner, later in pairwise(due))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host"),
+    [("ghcr.io/acme/**", "ghcr.io"), ("*/acme/api", "*"), ("registry-?.example.com/x", "*")],
+    ids=["literal host", "any host", "some hosts"],
+)
+def test_the_registry_of_a_pattern(pattern: str, host: str) -> None:
+    assert host_of(Item("team", pattern, None, pattern=pattern)) == host
