@@ -61,16 +61,7 @@ class GitServer:
 
     def create(self, name: str, files: Mapping[str, bytes] | None = None, branch: str = "main") -> str:
         """Make a repository, with one commit where there are files, and return its URL."""
-        path = self.folder / f"{name}.git"
-        for part in ("objects/info", "objects/pack", "refs/heads", "hooks"):
-            (path / part).mkdir(parents=True)
-        (path / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
-        (path / "config").write_text(_CONFIG)
-        if files:
-            ref, at = f"refs/heads/{branch}", datetime.now(UTC)
-            text = stream(ref, None, files, {}, message="First commit\n", author=_AUTHOR, at=at)
-            command = ["git", f"--git-dir={path}", "fast-import", "--quiet", "--date-format=raw"]
-            subprocess.run(command, input=text, env=environment(), check=True, capture_output=True, timeout=60)
+        create(self.folder / f"{name}.git", files or {}, branch)
         return f"{self.url}/{name}.git"
 
     def close(self) -> None:
@@ -78,6 +69,20 @@ class GitServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+def create(path: Path, files: Mapping[str, bytes], branch: str = "main") -> None:
+    """Make a bare repository that may be pushed to, with one commit where there are files."""
+    for part in ("objects/info", "objects/pack", "refs/heads", "hooks"):
+        (path / part).mkdir(parents=True)
+    (path / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
+    (path / "config").write_text(_CONFIG)
+    if files:
+        text = stream(
+            f"refs/heads/{branch}", None, files, {}, message="First commit\n", author=_AUTHOR, at=datetime.now(UTC)
+        )
+        command = ["git", f"--git-dir={path}", "fast-import", "--quiet", "--date-format=raw"]
+        subprocess.run(command, input=text, env=environment(), check=True, capture_output=True, timeout=60)
 
 
 def environment() -> dict[str, str]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from updater.errors import GitError, PushRefused, PushRejected
 from updater.git import commit as commits
@@ -41,14 +42,26 @@ _REVISION = re.compile(r"[0-9a-f]{40}")
 _BRANCH = re.compile(r"(?!-|/|.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)|[/.]$))[^\x00-\x20\x7f~^:?*\[\\]+")
 _FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-show-forced-updates")
 _BLOBLESS = {"remote.origin.promisor": "true", "remote.origin.partialclonefilter": "blob:none"}
-_DAMAGE = re.compile(
-    r"corrupt|bad object|bad tree|unable to read|inflate|not a git repository|loose object|packfile|index file"
-    r"|unresolved delta|Could not read|is empty|missing (?:blob|tree|commit)|invalid object|not a valid object"
+_DAMAGE = re.compile(  # our side's words; what the remote's side says begins with `remote: `
+    r"^(?!remote: ).*(?:corrupt|bad object|bad tree|unable to read tree|inflate: |not a git repository|unresolved"
+    r"|object file .* is empty|packfile .* cannot|index file|missing (?:blob|tree|commit) |invalid object)",
+    re.MULTILINE,
 )
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large|Read-only file system")
 _DENIED = re.compile(
     r"returned error: 40[13]|ermission|denied|not allowed|read.only|Authentication failed", re.IGNORECASE
 )
+
+
+_HINTS = (
+    ("terminal prompts disabled", "the remote asks for a login and none is configured"),
+    ("Authentication failed", "the remote does not accept the login"),
+    ("Permission denied (", "the remote does not accept the key"),
+    ("Host key verification failed", "the host showed a key that is not pinned"),
+    ("unable to update url base from redirection", "the remote lives at another address now"),
+)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,7 @@ class Clone:
         self.remote = remote
         self._deadline = deadline
         self._lock: int | None = None
+        self._head: Head | None = None
         self._bare = False  # no blob has come yet
         self._modes: tuple[str, dict[str, str]] = ("", {})
 
@@ -108,15 +122,18 @@ class Clone:
         """
         self._prepare()
         try:
-            return self._fetch(branch)
+            self._head = self._fetch(branch)
         except CloneDamaged:
-            folders.set_aside(self.folder)
+            if not folders.condemn(self.folder):
+                raise
             self._prepare()
-            return self._fetch(branch)
+            self._head = self._fetch(branch)
+        return self._head
 
     def tree(self, revision: str) -> tuple[Blob, ...]:
         """Return the entries of the tree of a revision, in git's order, without paths that are not UTF-8."""
-        done = self._local(Call(("ls-tree", "-r", "-z", "--full-tree"), (_hash(revision),)), "list the files of")
+        call = Call(("ls-tree", "-r", "-z", "--full-tree"), (_hash(revision),))
+        done = self._healed(lambda: self._local(call, "list the files of"))
         blobs = tuple(_entries(done.stdout))
         self._modes = (revision, {blob.path: blob.mode for blob in blobs if blob.mode != commits.REGULAR})
         return blobs
@@ -127,20 +144,7 @@ class Clone:
         Blobs larger than `max_bytes` are left out.
         """
         wanted = list(dict.fromkeys(_hash(oid) for oid in oids))
-        if not wanted:
-            return {}
-        blobs = Blobs(max_bytes)
-        if self._bare:
-            blobs.missing = wanted
-        else:
-            self._cat(wanted, blobs)
-        if blobs.missing:
-            missing, blobs.missing = blobs.missing, []
-            self._fetch_blobs(missing)
-            self._cat(missing, blobs)
-        if blobs.missing:
-            raise CloneDamaged(self._text("read files of", f"the remote did not send {len(blobs.missing)} of them"))
-        return blobs.found
+        return self._healed(lambda: self._read(wanted, max_bytes)) if wanted else {}
 
     def commit(self, base: str, files: Mapping[str, bytes], message: str, author: Author, at: datetime) -> str:
         """Write a commit on `base` with these contents, byte for byte, and return its revision. Nothing leaves.
@@ -152,7 +156,7 @@ class Clone:
         modes = self._modes[1]
         text = commits.stream(folders.WORK, _hash(base), files, modes, message=message, author=author, at=at)
         call = Call(("fast-import", "--quiet", "--force", "--date-format=raw"), data=text)
-        return self._local(call, "commit to").stdout.decode().strip()
+        return self._healed(lambda: self._local(call, "commit to")).stdout.decode().strip()
 
     def push(self, branch: str, base: str, revision: str) -> None:
         """Move `branch` of the remote from `base` to `revision`, or leave it.
@@ -178,7 +182,8 @@ class Clone:
         """Return at most `limit` commits, newest first, along first parents, none committed before `since`."""
         age = (f"--since={since.isoformat()}",) if since else ()
         template = ("log", "--first-parent", f"--max-count={int(limit)}", *age, logs.FORMAT)
-        done = self._local(Call(template, (_hash(revision),), ("--",)), "read the history of")
+        call = Call(template, (_hash(revision),), ("--",))
+        done = self._healed(lambda: self._local(call, "read the history of"))
         return logs.parse_log(done.stdout)
 
     def show(self, revision: str) -> str:
@@ -193,8 +198,6 @@ class Clone:
     # How it is done.
 
     def _prepare(self) -> None:
-        if self._lock is None:
-            raise RuntimeError("a clone is used under its lock")
         if folders.is_ours(self.folder, self.remote.url):
             return
         if os.path.lexists(self.folder):
@@ -240,6 +243,20 @@ class Clone:
         if folders.packs(self.folder) > MAX_PACKS:
             self._local(Call(("repack", "-a", "-d", "-q")), "repack", _BLOBLESS)
 
+    def _read(self, wanted: list[str], max_bytes: int) -> dict[str, bytes]:
+        blobs = Blobs(max_bytes)
+        if self._bare:
+            blobs.missing = wanted
+        else:
+            self._cat(wanted, blobs)
+        if blobs.missing:
+            missing, blobs.missing = blobs.missing, []
+            self._fetch_blobs(missing)
+            self._cat(missing, blobs)
+        if blobs.missing:
+            raise CloneDamaged(self._text("read files of", f"the remote did not send {len(blobs.missing)} of them"))
+        return blobs.found
+
     def _fetch_blobs(self, oids: list[str]) -> None:
         settings = _BLOBLESS | {"fetch.negotiationAlgorithm": "noop"}
         data = "".join(f"{oid}\n" for oid in oids).encode()
@@ -251,7 +268,7 @@ class Clone:
         self._bare = False
         call = Call(("cat-file", "--batch", "--buffer"), data="".join(f"{oid}\n" for oid in oids).encode())
         try:
-            done = run(self.folder, call, seconds=self._deadline, max_output=MAX_READ, sink=blobs.feed)
+            done = self._run(call, max_output=MAX_READ, sink=blobs.feed)
         except Damaged as err:
             raise CloneDamaged(self._text("read files of", f"object {err} is damaged")) from err
         if done.code or done.cut:
@@ -267,9 +284,20 @@ class Clone:
         refused = _DENIED.search(done.stderr.decode("utf-8", "replace"))
         raise (PushRefused if refused else GitError)(self._text(f"push {branch} to", "", done))
 
+    def _healed(self, operation: Callable[[], T]) -> T:
+        """Do something, and where the clone turns out to be damaged, once more on a new one."""
+        try:
+            return operation()
+        except CloneDamaged:
+            if self._head is None or not folders.condemn(self.folder):
+                raise
+            self._prepare()
+            self._get(self._head.branch, self._head.revision)
+            return operation()
+
     def _local(self, call: Call, what: str, settings: Mapping[str, str] | None = None) -> Finished:
         """Run git without the network; whatever it cannot do then is the fault of the clone."""
-        done = run(self.folder, call, seconds=self._deadline, settings=settings)
+        done = self._run(call, settings=settings)
         if done.code or done.cut:
             raise self._error(what, done, local=True)
         return done
@@ -278,14 +306,13 @@ class Clone:
         self, call: Call, settings: Mapping[str, str], *, max_output: int = MAX_OUTPUT, lazy: bool = False
     ) -> Finished:
         with self.remote.access(self.folder) as (environment, login):
-            return run(
-                self.folder,
-                call,
-                seconds=self._deadline,
-                environment=environment | {"GIT_NO_LAZY_FETCH": "0" if lazy else "1"},
-                settings={**settings, **login},
-                max_output=max_output,
-            )
+            environment |= {"GIT_NO_LAZY_FETCH": "0" if lazy else "1"}
+            return self._run(call, environment=environment, settings={**settings, **login}, max_output=max_output)
+
+    def _run(self, call: Call, **options: Any) -> Finished:
+        if self._lock is None:
+            raise RuntimeError("a clone is used under its lock")
+        return run(self.folder, call, seconds=self._deadline, inherit=(self._lock,), **options)
 
     def _missing(self, branch: str | None) -> GitError:
         what = f"it has no branch {branch}" if branch else "it is empty, or its HEAD names no branch"
@@ -300,14 +327,18 @@ class Clone:
         """Say what was asked, of which remote, and what came back: a few lines, printable, without secrets."""
         parts = [f"{self.remote.name}: cannot {what} {self.remote.url}", why]
         if done:
-            parts += [done.cut or f"git exited with {done.code}", _last_lines(done.stderr)]
+            lines = _last_lines(done.stderr)
+            parts += [
+                done.cut or f"git exited with {done.code}",
+                *(hint for sign, hint in _HINTS if sign in lines),
+                lines,
+            ]
         return redact(": ".join(part for part in parts if part))
 
 
 def _last_lines(stderr: bytes, lines: int = 6, length: int = 1000) -> str:
     kept = [line.strip() for line in stderr.decode("utf-8", "replace").replace("\r", "\n").splitlines() if line.strip()]
-    text = " | ".join(kept[-lines:])
-    return "".join(c for c in text if c.isprintable())[-length:]
+    return "".join(c for c in " | ".join(kept[-lines:]) if c.isprintable())[-length:]
 
 
 def _hash(text: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
+import time
 from pathlib import Path
 from urllib.parse import quote
 
 ASIDE = ".aside"  # one former folder is kept to be looked at
+PROBATION = 600.0  # seconds between two times that a damaged clone is made anew
 REFS = "refs/updater/"
 WORK = REFS + "=work"  # our last commit, pushed or not; no quoted name of a branch holds a `=`
 _OURS = frozenset({"HEAD", "config", "objects", "refs", "packed-refs"})
@@ -48,11 +51,24 @@ def create(folder: Path, url: str) -> None:
     (folder / "config").write_text(config(url))
 
 
+def condemn(folder: Path) -> bool:
+    """Have a damaged clone set aside before its next use, unless that was done less than PROBATION ago."""
+    try:
+        age = time.time() - folder.with_name(folder.name + ASIDE).lstat().st_mtime
+    except OSError:
+        age = PROBATION
+    if 0 <= age < PROBATION:
+        return False
+    (folder / "config").unlink(missing_ok=True)
+    return True
+
+
 def set_aside(folder: Path) -> None:
     """Move what stands at `folder` away, in the place of what was moved there before."""
     aside = folder.with_name(folder.name + ASIDE)
     remove(aside)
     folder.rename(aside)
+    os.utime(aside, follow_symlinks=False)  # when it was set aside
 
 
 def remove(path: Path) -> None:

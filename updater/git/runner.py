@@ -91,10 +91,11 @@ def run(
     settings: Mapping[str, str] | None = None,
     max_output: int = MAX_OUTPUT,
     sink: Callable[[bytes], None] | None = None,
+    inherit: tuple[int, ...] = (),
 ) -> process.Finished:
     """Run git on the repository in `folder` and return how it ended, whatever its exit code.
 
-    Raises GitError where git cannot be started.
+    It keeps the descriptors in `inherit`. Raises GitError where git cannot be started.
     """
     ours = {
         **ENVIRONMENT,
@@ -104,7 +105,7 @@ def run(
     }
     unset = [name for name in process.outside(os.environ) if name not in ours]
     argv = ["env", *(part for name in unset for part in ("-u", name)), *call.argv()]
-    child = _start(argv, folder, ours, feed=bool(call.data))
+    child = _start(argv, folder, ours, stdin=subprocess.PIPE if call.data else None, inherit=inherit)
     return process.finish(child, call.data, seconds=seconds, max_output=max_output, sink=sink)
 
 
@@ -117,17 +118,22 @@ def as_variables(settings: Mapping[str, str]) -> dict[str, str]:
     return variables
 
 
-def _start(argv: Sequence[str], folder: Path, environment: dict[str, str], *, feed: bool) -> subprocess.Popen[bytes]:
+def _start(
+    argv: Sequence[str], folder: Path, environment: dict[str, str], *, stdin: int | None, inherit: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
     try:
-        from git.cmd import Git  # loaded on use: it takes a tenth of a second, and asks git for its version
+        from git.cmd import (  # loaded on use: it takes a tenth of a second, and asks git for its version
+            Git,
+            GitCommandNotFound,
+        )
     except ImportError as err:
         raise GitError("git cannot be run: is it installed?") from err
-    stdin = subprocess.PIPE if feed else None
+    engine = Git(folder)
     try:
-        handle = Git(folder).execute(
-            argv, istream=stdin, as_process=True, shell=False, env=environment, start_new_session=True
+        handle = engine.execute(
+            argv, stdin, as_process=True, shell=False, env=environment, start_new_session=True, pass_fds=inherit
         )
-    except OSError as err:
-        raise GitError(f"git cannot be started: {err.strerror}") from err
+    except (OSError, GitCommandNotFound) as err:
+        raise GitError(f"git cannot be started: {err}") from err
     child, handle.proc = handle.proc, None  # ours now: GitPython would end the leader of the group alone
     return cast("subprocess.Popen[bytes]", child)

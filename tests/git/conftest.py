@@ -1,0 +1,44 @@
+"""The servers of the lab, started once a worker, and clones of their repositories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.git import SERVERS, Embedded, Room, Server
+
+
+@pytest.fixture(scope="session", params=list(SERVERS))
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Each server in turn; one whose programs are not installed is left out by name."""
+    kind = SERVERS[request.param]
+    if missing := kind.missing():
+        pytest.skip(f"left out: the {request.param} server needs {', '.join(missing)}")
+    running = kind(tmp_path_factory.mktemp(request.param) / "s")
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Embedded(tmp_path_factory.mktemp("embedded") / "s")
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def room(server: Server, request: pytest.FixtureRequest, tmp_path: Path) -> Room:
+    """A repository for this test alone, on each server in turn."""
+    return Room(server, _name(request), tmp_path)
+
+
+@pytest.fixture
+def one(embedded: Server, request: pytest.FixtureRequest, tmp_path: Path) -> Room:
+    """A repository for this test alone, where the kind of server does not matter."""
+    return Room(embedded, _name(request), tmp_path)
+
+
+def _name(request: pytest.FixtureRequest) -> str:
+    return "".join(c if c.isalnum() else "-" for c in request.node.name)
