@@ -77,7 +77,7 @@ def split(text: str) -> tuple[str, str | None, str | None]:
 def _parse(text: str) -> ImageRef:
     name, tag, digest = split(text)
     first, slash, rest = name.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+    if slash and ("." in first or ":" in first or first == "localhost"):
         host, path = first.lower(), rest
     else:
         host, path = DOCKER_HUB, name
