@@ -101,7 +101,7 @@ class Items:
         if rule is None or whole is None or where is None or len(self.problems) > count:
             return
         own = where.name or (where.repository if several else None)
-        if several and not self._free(f"{name}/{own}" if own else name, tree.mark):
+        if (own or several) and not self._free(f"{name}/{own}" if own else name, tree.mark):
             return
         canonical = renamed(self.registries, identity(image.image))
         self._found.append(

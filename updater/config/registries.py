@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 from updater.config.base import Section, http_url, is_host, refusal, text
 from updater.config.durations import Rate
@@ -62,6 +63,10 @@ class Alias(Section):
     def _short(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
+
 
 class RegistrySettings(Section):
     """One registry, or a part of it; any OCI registry works without an entry."""
@@ -85,7 +90,7 @@ class RegistrySettings(Section):
 
 
 def names(entry: Mapping[str, Any]) -> Iterator[tuple[str, int | None]]:
-    """Return the names of an entry as written: its host, and each alias with its number; unreadable ones are left out."""
+    """Return the names of an entry as written: its host, and each alias with its number; none that is unreadable."""
     aliases = entry.get("aliases")
     listed = enumerate(aliases if isinstance(aliases, list) else ())
     spelled = [(entry.get("host"), None), *((a.get("name") if isinstance(a, dict) else a, n) for n, a in listed)]
