@@ -36,7 +36,7 @@ from updater.pipeline.scan import RegistryOf, Scans, resolve, scan
 from updater.transport.pace import backoff
 
 PUSH_TRIES = 12  # a branch that eight writers share took five at most (measured)
-PUSH_WAIT = 0.2  # seconds, the base of the jittered waits between tries
+PUSH_WAIT = 0.2  # seconds, the base of the jittered waits between tries, doubled each time
 PUSH_WAIT_CAP = 5.0
 LOCK_WAIT = 300.0  # seconds to wait for another process at work in the same clone
 REPOSITORIES_AT_ONCE = 4  # each is a few child processes
@@ -78,6 +78,7 @@ class World:
     clone_of: Callable[[RepositorySettings], Clone]
     finder_of: Callable[[RepositorySettings, str | None], Finder]
     stop: threading.Event = field(default_factory=threading.Event)
+    patience: float = PUSH_WAIT
     looks: dict[tuple[str, str | None], Checkout] = field(default_factory=dict)
 
 
@@ -193,8 +194,9 @@ class _Cycle:
         for name, answer in self.scans.items():
             if isinstance(answer, RegistryError):
                 self.report.failures.append(Failure(f"image {name}", str(answer), answer.retry_at))
-            elif not answer.complete:
-                self.report.failures.append(Failure(f"image {name}", f"the list of tags is incomplete: {answer.why}"))
+            elif not answer.complete or (Needs.NAMES in asked[name][1] and not answer.tags):
+                why = answer.why or "the registry lists no tags at all"
+                self.report.failures.append(Failure(f"image {name}", f"the list of tags is incomplete: {why}"))
 
     def _decide(self, owned: Iterable[Owned]) -> None:
         """Decide every value that has no decision yet; digests that decisions ask for are fetched in rounds."""
@@ -259,13 +261,16 @@ class _Cycle:
             try:
                 made = commit(clone, repository, checkout.head, changes, self.now)
             except PushRejected:
-                if attempt == PUSH_TRIES or self.world.stop.wait(backoff(attempt, base=PUSH_WAIT, cap=PUSH_WAIT_CAP)):
+                if attempt == PUSH_TRIES or self.world.stop.wait(self._pause(attempt)):
                     raise
                 checkout = look(self.world, checkout.branch)
                 self._decide(checkout.owned)
             else:
                 return rows, [replace(written, commit=made)], failures
         raise AssertionError  # the last attempt returns or raises
+
+    def _pause(self, attempt: int) -> float:
+        return backoff(attempt, base=self.world.patience, cap=PUSH_WAIT_CAP)
 
     def _rows(self, checkout: Checkout) -> list[Row]:
         """Return a row for each reference that is due."""

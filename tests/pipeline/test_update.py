@@ -1,0 +1,390 @@
+"""Loop one on real servers on loopback: what is written, what is held, and that one bad thing stops no other."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.lab.git import person_commits
+from updater.config.load import load
+from updater.daemon.build import build
+from updater.demo.git_server import GitServer
+from updater.demo.image import push_image
+from updater.demo.registry import EmbeddedRegistry
+from updater.git.clone import Clone
+from updater.model.decision import Reason
+from updater.pipeline.history import history
+from updater.pipeline.mentions import mentions
+from updater.pipeline.report import Outcome, Report, Row
+from updater.pipeline.update import PUSH_TRIES, update
+
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+
+
+@dataclass
+class Lab:
+    """A registry, a Git server and a folder for configurations."""
+
+    registry: EmbeddedRegistry
+    git: GitServer
+    folder: Path
+
+    def push(self, repository: str, *tags: str) -> str:
+        for tag in tags:
+            digest = push_image(self.registry.url, repository, [tag], payload=f"{repository}:{tag}".encode())
+        return digest
+
+    def configure(self, text: str, **urls: str) -> Path:
+        """Write a configuration; HOST is the registry, and each name in capitals a repository's URL."""
+        file = self.folder / "updater.yaml"
+        text = text.replace("HOST", self.registry.host)
+        for name, url in urls.items():
+            text = text.replace(name.upper(), url)
+        file.write_text(
+            f"data: {self.folder}/data\nregistries: [{{host: '{self.registry.host}', insecure: true}}]\n{text}"
+        )
+        return file
+
+    def repository(self, name: str, files: Mapping[str, str]) -> str:
+        return self.git.create(name, {path: self.spell(text) for path, text in files.items()})
+
+    def spell(self, text: str) -> bytes:
+        return text.replace("HOST", self.registry.host).encode()
+
+    def cycle(self, config: Path, *, write: bool = True) -> Report:
+        with build(load(config, {})) as world:
+            return update(world, world.settings.items, NOW, write=write)
+
+    def show(self, name: str, path: str, branch: str = "main") -> str:
+        return self.run(name, "show", f"{branch}:{path}").replace(self.registry.host, "HOST")
+
+    def commits(self, name: str, branch: str = "main") -> list[str]:
+        return self.run(name, "log", "--format=%s", branch).replace(self.registry.host, "HOST").splitlines()
+
+    def run(self, name: str, *args: str) -> str:
+        bare = self.folder / "git" / f"{name}.git"
+        return subprocess.run(["git", "--git-dir", bare, *args], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with ExitStack() as stack:
+        registry = stack.enter_context(EmbeddedRegistry())
+        git = stack.enter_context(GitServer(tmp_path / "git"))
+        yield Lab(registry, git, tmp_path)
+
+
+def pod(*images: str) -> str:
+    containers = "".join(f"    - image: {image}\n" for image in images)
+    return f"apiVersion: v1\nkind: Pod\nspec:\n  containers:\n{containers}"
+
+
+def rows(report: Report) -> dict[str, Row]:
+    return {row.item.name: row for row in report.rows}
+
+
+def test_every_kind_of_file_changes_in_one_commit(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0", "2.0.0")
+    values = "image:\n  repository: HOST/acme/api\n  tag: '1.0.0' # here\n"
+    kustomization = (
+        "kind: Kustomization\napiVersion: kustomize.config.k8s.io/v1\nimages: [{name: HOST/acme/api, newTag: 1.0.0}]\n"
+    )
+    fleet = lab.repository(
+        "fleet", {"a.yaml": pod("HOST/acme/api:1.0.0"), "v.yaml": values, "k/kustomization.yaml": kustomization}
+    )
+    config = lab.configure(
+        "repositories: [{url: FLEET}]\nimages: [{image: HOST/acme/api, policy: {kind: semver, range: 1.x}}]\n",
+        fleet=fleet,
+    )
+    report = lab.cycle(config)
+    assert lab.commits("fleet")[:-1] == ["Update HOST/acme/api to 1.1.0"]
+    assert lab.show("fleet", "a.yaml") == pod("HOST/acme/api:1.1.0")
+    assert lab.show("fleet", "v.yaml") == values.replace("1.0.0", "1.1.0")
+    assert lab.show("fleet", "k/kustomization.yaml") == kustomization.replace("1.0.0", "1.1.0")
+    assert [row.outcome for row in report.rows] == [Outcome.UPDATED] * 3
+    assert (report.failures, len(report.commits)) == ([], 1)
+    again = lab.cycle(config)
+    assert ([row.reason for row in again.rows], again.commits) == (["up_to_date"] * 3, [])
+
+
+def test_one_list_an_image_however_many_places_use_it(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0")
+    fleet = lab.repository("fleet", {f"{n}.yaml": pod("HOST/acme/api:1.0.0") for n in range(20)})
+    config = lab.configure("repositories: [{url: FLEET}]\nimages: [{image: HOST/acme/api}]\n", fleet=fleet)
+    before = len(lab.registry.requests)
+    lab.cycle(config)
+    assert len(lab.registry.requests) - before == 1
+
+
+def test_each_environment_has_its_own_policy(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0", "2.0.0")
+    fleet = lab.repository("fleet", {f"{env}/a.yaml": pod("HOST/acme/api:1.0.0") for env in ("dev", "prod", "old")})
+    config = lab.configure(
+        "repositories: [{url: FLEET}]\n"
+        "images:\n"
+        "  - image: HOST/acme/api\n"
+        "    name: api\n"
+        "    update:\n"
+        "      - {name: dev, repository: fleet, paths: ['dev/**'], policy: {kind: semver, range: '*'}, level: major}\n"
+        "      - {name: prod, repository: fleet, paths: ['prod/**'], policy: {kind: semver, range: 1.x}}\n",
+        fleet=fleet,
+    )
+    assert {name: row.target for name, row in rows(lab.cycle(config)).items()} == {
+        "api/dev": "2.0.0",
+        "api/prod": "1.1.0",
+    }
+    assert lab.show("fleet", "old/a.yaml") == pod("HOST/acme/api:1.0.0")
+
+
+def test_a_pattern_tracks_what_git_mentions(lab: Lab) -> None:
+    for name in ("api", "web"):
+        lab.push(f"team/{name}", "1.0.0", "1.0.1")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/team/api:1.0.0", "HOST/team/web:1.0.0", "HOST/other/x:1.0.0")})
+    config = lab.configure("repositories: [{url: FLEET}]\nimages: [{image: HOST/team/**}]\n", fleet=fleet)
+    lab.cycle(config)
+    assert lab.show("fleet", "a.yaml") == pod("HOST/team/api:1.0.1", "HOST/team/web:1.0.1", "HOST/other/x:1.0.0")
+    assert lab.commits("fleet")[0] == "Update 2 images"
+
+
+def test_an_alias_keeps_its_spelling(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.0.1")
+    fleet = lab.repository("fleet", {"a.yaml": pod("mirror.example.com/acme/api:1.0.0", "HOST/acme/api:1.0.0")})
+    config = lab.configure("repositories: [{url: FLEET}]\nimages: [{image: HOST/acme/api}]\n", fleet=fleet)
+    config.write_text(config.read_text().replace("insecure: true", "insecure: true, aliases: [mirror.example.com]"))
+    lab.cycle(config)
+    assert lab.show("fleet", "a.yaml") == pod("mirror.example.com/acme/api:1.0.1", "HOST/acme/api:1.0.1")
+    message = lab.run("fleet", "log", "-1", "--format=%B").replace(lab.registry.host, "HOST")
+    assert "- mirror.example.com/acme/api 1.0.0 -> 1.0.1 in a.yaml:5" in message
+    assert message.count("Image-Update: HOST/acme/api 1.0.0 -> 1.0.1") == 1
+
+
+def test_a_digest_is_followed_and_costs_no_list(lab: Lab) -> None:
+    first = lab.push("acme/api", "latest")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:latest")})
+    config = lab.configure(
+        "repositories: [{url: FLEET}]\nimages: [{image: HOST/acme/api, policy: {kind: digest}}]\n", fleet=fleet
+    )
+    lab.cycle(config)
+    assert lab.show("fleet", "a.yaml") == pod(f"HOST/acme/api:latest@{first}")
+    second = push_image(lab.registry.url, "acme/api", ["latest"], payload=b"rebuilt")
+    before = len(lab.registry.requests)
+    lab.cycle(config)
+    assert lab.show("fleet", "a.yaml") == pod(f"HOST/acme/api:latest@{second}")
+    assert len(lab.registry.requests) - before == 1
+    assert f"Image-Digest: HOST/acme/api latest {second}" in lab.run("fleet", "log", "-1").replace(
+        lab.registry.host, "HOST"
+    )
+    assert rows(lab.cycle(config))[f"{lab.registry.host}/acme/api"].reason == Reason.UP_TO_DATE
+
+
+def test_tag_and_digest_never_part(lab: Lab) -> None:
+    old, new = lab.push("acme/api", "1.0.0"), lab.push("acme/api", "1.1.0")
+    values = "image:\n  repository: HOST/acme/api\n  tag: 1.0.0\n  digest: OLD\n"
+    fleet = lab.repository("fleet", {"a.yaml": pod(f"HOST/acme/api:1.0.0@{old}"), "v.yaml": values.replace("OLD", old)})
+    config = lab.configure("repositories: [{url: FLEET}]\nimages: [{image: HOST/acme/api}]\n", fleet=fleet)
+    lab.cycle(config)
+    assert lab.show("fleet", "a.yaml") == pod(f"HOST/acme/api:1.1.0@{new}")
+    assert lab.show("fleet", "v.yaml") == values.replace("1.0.0", "1.1.0").replace("OLD", new)
+
+
+WATCHED = "repositories: [{url: FLEET}]\nimages: [{image: HOST/acme/api, name: api, update: []}]\n"
+TWICE = "repositories: [{url: FLEET}]\nimages: [{image: HOST/acme/api, name: api}, {image: HOST/acme/api, name: b}]\n"
+PLAIN = "repositories: [{url: FLEET}]\nimages: [{image: HOST/acme/api, name: api}]\n"
+ASLEEP = "repositories: [{url: FLEET}]\nimages: [{image: HOST/acme/api, name: api, suspend: true}]\n"
+ALIAS = "x: &image HOST/acme/api:1.0.0\n" + pod("*image")
+
+
+@pytest.mark.parametrize(
+    ("config", "text", "outcome", "reason"),
+    [
+        (WATCHED, pod("HOST/acme/api:1.0.0"), Outcome.AVAILABLE, None),
+        (TWICE, pod("HOST/acme/api:1.0.0"), Outcome.HELD, "contested"),
+        (PLAIN, pod("HOST/acme/other:1.0.0"), Outcome.HELD, "not_referenced"),
+        (PLAIN, pod("HOST/acme/api:latest"), Outcome.HELD, "unparsable_current"),
+        (PLAIN, pod("HOST/acme/api:1.1.0"), Outcome.UP_TO_DATE, "up_to_date"),
+        (PLAIN, pod("HOST/acme/api:3.0.0"), Outcome.HELD, "older"),
+        (PLAIN, ALIAS, Outcome.HELD, "not_writable"),
+        (ASLEEP, pod("HOST/acme/api:1.0.0"), Outcome.HELD, "suspended"),
+    ],
+    ids=["watch only", "two owners", "mentioned nowhere", "no version in Git", "nothing newer", "Git is ahead",
+         "seen but not writable", "suspended"],
+)  # fmt: skip
+def test_what_is_not_written(lab: Lab, config: str, text: str, outcome: Outcome, reason: str | None) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    fleet = lab.repository("fleet", {"a.yaml": text})
+    report = lab.cycle(lab.configure(config, fleet=fleet))
+    row = rows(report)["api"]
+    assert (row.outcome, report.commits) == (outcome, [])
+    assert reason is None or row.reason == reason
+    assert row.why
+    assert len(lab.commits("fleet")) == 1
+
+
+def test_check_computes_the_diff_and_writes_nothing(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0")})
+    report = lab.cycle(lab.configure(PLAIN, fleet=fleet), write=False)
+    (written,) = report.written
+    assert [(row.outcome, row.target) for row in report.rows] == [(Outcome.AVAILABLE, "1.1.0")]
+    assert (written.changes[0].after.replace(lab.registry.host, "HOST"), report.commits) == (
+        pod("HOST/acme/api:1.1.0"),
+        [],
+    )
+    assert len(lab.commits("fleet")) == 1
+
+
+def test_a_registry_that_is_down_fails_alone(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0", "127.0.0.1:1/acme/api:1.0.0")})
+    config = lab.configure(f"{PLAIN[:-2]}, {{image: '127.0.0.1:1/acme/api', name: down}}]\n", fleet=fleet)
+    report = lab.cycle(config)
+    assert {name: row.outcome for name, row in rows(report).items()} == {"api": Outcome.UPDATED, "down": Outcome.FAILED}
+    assert [failure.what for failure in report.failures] == ["image 127.0.0.1:1/acme/api"]
+    assert lab.show("fleet", "a.yaml") == pod("HOST/acme/api:1.1.0", "127.0.0.1:1/acme/api:1.0.0")
+
+
+def test_a_repository_that_is_gone_fails_alone(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0")})
+    config = lab.configure(
+        PLAIN.replace("{url: FLEET}", "{url: FLEET}, {url: GONE}"), fleet=fleet, gone=fleet.replace("fleet", "gone")
+    )
+    report = lab.cycle(config)
+    assert rows(report)["api"].outcome == Outcome.UPDATED
+    assert [failure.what for failure in report.failures] == ["repository gone"]
+
+
+def test_an_empty_list_decides_nothing(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0")
+    lab.registry.seed("acme/empty", [])
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/empty:1.0.0")})
+    report = lab.cycle(lab.configure(PLAIN.replace("acme/api", "acme/empty"), fleet=fleet))
+    assert rows(report)["api"].reason == Reason.INCOMPLETE_SCAN
+    assert [failure.what for failure in report.failures] == [f"image {lab.registry.host}/acme/empty"]
+    assert lab.show("fleet", "a.yaml") == pod("HOST/acme/empty:1.0.0")
+
+
+def test_a_broken_file_does_not_stop_its_neighbours(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    broken = "image: HOST/acme/api:1.0.0\n  b: [\n"
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0"), "b.yaml": broken, "c.yaml": "[" * 60_000})
+    config = lab.configure(PLAIN, fleet=fleet)
+    assert lab.cycle(config).failures == []
+    assert lab.show("fleet", "a.yaml") == pod("HOST/acme/api:1.1.0")
+    with build(load(config, {}), everything=True) as world:
+        assert {skipped["file"] for skipped in mentions(world).skipped} == {"b.yaml", "c.yaml"}
+
+
+class _Overtaken(Clone):
+    """A clone that is slow: before each of its first pushes somebody else pushes one of these commits."""
+
+    def __init__(self, like: Clone, bare: Path, commits: list[dict[str, bytes]]) -> None:
+        super().__init__(like.folder, like.remote)
+        self.bare, self.commits = bare, commits
+
+    def push(self, branch: str, base: str, revision: str) -> None:
+        if self.commits:
+            person_commits(self.bare, self.commits.pop(0))
+        super().push(branch, base, revision)
+
+
+def overtaken(lab: Lab, config: Path, commits: list[dict[str, str]]) -> Report:
+    with build(load(config, {})) as world:
+        texts = [{path: lab.spell(text) for path, text in files.items()} for files in commits]
+        slow = _Overtaken(world.clone_of(world.settings.repositories[0]), lab.folder / "git" / "fleet.git", texts)
+        world.clone_of = lambda _repository: slow
+        return update(world, world.settings.items, NOW)
+
+
+def test_a_push_that_was_overtaken_is_planned_anew(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0")})
+    others = [{f"other-{n}.yaml": pod("HOST/acme/api:1.0.0")} for n in range(3)]
+    report = overtaken(lab, lab.configure(PLAIN, fleet=fleet), others)
+    assert lab.commits("fleet")[:4] == ["Update HOST/acme/api to 1.1.0", "By hand", "By hand", "By hand"]
+    assert lab.run("fleet", "log", "--merges", "--format=%h") == ""
+    for file in ("a.yaml", "other-0.yaml", "other-2.yaml"):
+        assert lab.show("fleet", file) == pod("HOST/acme/api:1.1.0")
+    assert (len(report.commits), report.failures) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "commits"),
+    [
+        (pod("HOST/acme/api:1.1.0"), "up_to_date", 0),
+        (pod("HOST/acme/other:1.0.0"), "not_referenced", 0),
+        ("gone: true\n", "not_referenced", 0),
+    ],
+    ids=["to the same tag", "to another image", "by deleting the line"],
+)
+def test_a_person_who_was_first_on_the_same_line_wins(lab: Lab, text: str, reason: str, commits: int) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0")})
+    report = overtaken(lab, lab.configure(PLAIN, fleet=fleet), [{"a.yaml": text}])
+    assert (rows(report)["api"].reason, len(report.commits)) == (reason, commits)
+    assert lab.show("fleet", "a.yaml") == text
+
+
+def test_a_branch_that_never_rests_is_given_up_and_said(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0")})
+    with build(load(lab.configure(PLAIN, fleet=fleet), {})) as world:
+        endless = [{"busy.txt": f"{n}".encode()} for n in range(PUSH_TRIES)]
+        slow = _Overtaken(world.clone_of(world.settings.repositories[0]), lab.folder / "git" / "fleet.git", endless)
+        world.clone_of = lambda _repository: slow
+        world.patience = 0.01
+        report = update(world, world.settings.items, NOW)
+    assert (rows(report)["api"].outcome, endless) == (Outcome.FAILED, [])
+    assert [failure.what for failure in report.failures] == ["push fleet main"]
+
+
+def test_a_refused_push_is_a_failure_and_leaves_the_branch(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0")})
+    hook = lab.folder / "git" / "fleet.git" / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'no bots on Mondays' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    report = lab.cycle(lab.configure(PLAIN, fleet=fleet))
+    (failure,) = report.failures
+    assert (rows(report)["api"].outcome, failure.what) == (Outcome.FAILED, "push fleet main")
+    assert "no bots on Mondays" in failure.error
+    assert len(lab.commits("fleet")) == 1
+
+
+def test_history_is_read_from_git_alone(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0")})
+    config = lab.configure(PLAIN, fleet=fleet)
+    lab.cycle(config)
+    person_commits(lab.folder / "git" / "fleet.git", {"x.txt": b"x"}, "By hand\n\nImage-Update: no trailer of ours")
+    lab.push("acme/api", "1.2.0")
+    lab.cycle(config)
+    with build(load(config, {})) as world:
+        found = history(world, None, 10)
+        latest = history(world, world.settings.items, 1)
+    assert [(row["old"], row["new"]) for row in found.rows] == [("1.1.0", "1.2.0"), ("1.0.0", "1.1.0")]
+    assert found.rows[0]["reason"].startswith("docker")
+    assert [row["new"] for row in latest.rows] == ["1.2.0"]
+
+
+def test_everything_that_git_mentions_is_found_with_its_owner(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0", "HOST/acme/other:1"), "b.yaml": ALIAS})
+    with build(load(lab.configure(PLAIN, fleet=fleet), {}), everything=True) as world:
+        found = mentions(world)
+    told = {(row["file"], row["line"], row["owner"], bool(row["unwritable"])) for row in found.rows}
+    assert told >= {("a.yaml", 5, "api", False), ("a.yaml", 6, None, False), ("b.yaml", 6, "api", True)}
+
+
+def test_nobody_else_reads_the_data_folder(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0")})
+    lab.cycle(lab.configure(PLAIN, fleet=fleet))
+    assert oct((lab.folder / "data").stat().st_mode)[-3:] == "700"
