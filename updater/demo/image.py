@@ -14,7 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from updater.errors import RegistryError
 from updater.registry.credentials.base import Credentials
-from updater.registry.login import Login
+from updater.registry.login import PUSH, Login
 from updater.registry.sender import Sender
 from updater.transport.http import Answer, Http
 
@@ -166,7 +166,7 @@ class _Push:
         answer = self._once(method, url, content, headers)
         if answer.status == 401:
             used, repository = self._authorization, self._repository
-            self._authorization = self._login.answer(answer, "push", repository, used, self._deadline)
+            self._authorization = self._login.answer(answer, PUSH, repository, used, self._deadline)
             answer = self._once(method, url, content, headers)
         if not 200 <= answer.status < 300:
             raise RegistryError(f"push of {self._repository}: {method} {urlsplit(url).path} answered {answer.status}")

@@ -14,13 +14,14 @@ from types import MappingProxyType
 
 MAX_HEADER = 8192  # characters of one header that are looked at; real ones have a few hundred
 MAX_CHALLENGES = 16
+MAX_LINKS = 16  # headers
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, 5.6.2
-_SCHEME = re.compile(rf"({_NAME})(?:[ \t]+(?:[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$)))?)?")
+_SCHEME = re.compile(rf"({_NAME}+)(?![ \t]*=)(?:[ \t]+(?:[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$)))?)?")  # possessive
 _PARAM = re.compile(rf'({_NAME})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _SKIP = re.compile(r"[\s,]*")
 _GARBAGE = re.compile(r"[^,]*")
-_LINK = re.compile(r'[\s,]*(?:<([^<>]*)>|([^<>;,\s]+))[ \t]*((?:;[^,"]*(?:"[^"]*"[^,"]*)*)?)')
+_LINK = re.compile(r'(?:<([^<>]*)>|([^<>;,\s]+))[ \t]*((?:;[^,"]*(?:"[^"]*"[^,"]*)*)?)')
 _REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
 
 
@@ -35,7 +36,7 @@ class Challenge:
 def challenges(values: Sequence[str]) -> tuple[Challenge, ...]:
     """Read every challenge of the `WWW-Authenticate` headers, in their order (RFC 9110, 11.6.1)."""
     found: list[tuple[str, dict[str, str]]] = []
-    for value in values:
+    for value in values[:MAX_CHALLENGES]:
         if len(value) <= MAX_HEADER:
             _read(value, found)
     return tuple(Challenge(scheme, MappingProxyType(params)) for scheme, params in found[:MAX_CHALLENGES])
@@ -69,7 +70,7 @@ def next_link(values: Sequence[str]) -> str | None:
     Also takes the form without angle brackets that old Quay servers send. Raises ValueError for a header that is
     too long to be read: there may be a next page in it.
     """
-    for value in values:
+    for value in values[:MAX_LINKS]:
         if len(value) > MAX_HEADER:
             raise ValueError(f"its Link header is longer than {MAX_HEADER} characters")
         for link in _LINK.finditer(value):

@@ -108,9 +108,10 @@ class Registry:
             self.host,
             self._sender,
             credentials=credentials,
-            hosts=(self.host, self._base),
+            hosts=(self._base,),
+            known_as=self.host if endpoint is None else None,
             insecure=insecure,
-            trusted_realms=trusted_realms,
+            trusted_realms=(self.host, *trusted_realms),
             clock=clock,
         )
 

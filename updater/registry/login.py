@@ -23,6 +23,7 @@ from updater.registry.sender import Sender
 from updater.secrets import remember
 from updater.transport.http import Answer
 
+PUSH = "push"  # the kind of request that may ask for rights to write
 TOKEN_BYTES = 64 << 10
 MIN_LIFE, MAX_LIFE = 60.0, 86_400.0  # seconds; 60 is what the specification says where `expires_in` is missing
 REFUSED_FOR = 300.0  # seconds until a refused login is tried again: Docker Hub locks the user name after a few
@@ -70,7 +71,9 @@ class _Bearer:
 class Login:
     """The login at one registry; shared by threads. Tokens live in memory only.
 
-    `hosts` are the spellings `host[:port]` under which the registry itself is known.
+    hosts       where the registry itself is asked, as addresses or `host[:port]`
+    known_as    its name in the table of known realms; None where something else is asked in its place
+    insecure    a token service without TLS may be asked
     """
 
     def __init__(
@@ -82,12 +85,14 @@ class Login:
         hosts: Iterable[str],
         insecure: bool,
         trusted_realms: Iterable[str],
+        known_as: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name, self._sender, self._credentials, self._insecure = name, sender, credentials, insecure
-        self._trusted = frozenset(map(_bare, [*hosts, *trusted_realms]))
+        self._own = frozenset(map(_bare, hosts))
+        self._trusted = self._own | frozenset(map(_bare, trusted_realms))
         self._known = frozenset(
-            match.expand(realm) for pattern, realm in _KNOWN_REALMS if (match := pattern.fullmatch(name))
+            match.expand(realm) for pattern, realm in _KNOWN_REALMS if (match := pattern.fullmatch(known_as or ""))
         )
         self._clock = clock
         self._learnt: dict[str, _Bearer | None] = {}  # by kind of request, the last also as ""; None: Basic
@@ -122,7 +127,7 @@ class Login:
         }
         bearer = self._learnt.get(kind)  # stays for a refusal without a challenge, as ECR's 400 for an old token
         if "bearer" in offered and "realm" in offered["bearer"].params:
-            bearer = _bearer(offered["bearer"], repository)
+            bearer = self._bearer(offered["bearer"], kind, repository)
         elif "basic" in offered:
             basic = self._basic()
             if basic is not None:
@@ -155,6 +160,12 @@ class Login:
         except UpdaterError as err:
             raise RegistryError(f"no login for {self._name}: {err}") from err
 
+    def _bearer(self, challenge: Challenge, kind: str, repository: str) -> _Bearer:
+        realm = challenge.params["realm"]
+        foreign = _bare(realm) not in self._own
+        scope = _scope(challenge.params.get("scope", ""), kind, repository, foreign=foreign)
+        return _Bearer(realm, challenge.params.get("service", ""), scope)
+
     def _token(self, bearer: _Bearer, repository: str, refused: str, deadline: float) -> str:
         """Return a Bearer header other than `refused`: the cached one while it lives, else a new one."""
         scope = bearer.scope.replace("{}", repository)
@@ -162,11 +173,15 @@ class Login:
             if len(self._slots) >= MAX_SLOTS:
                 self._slots.clear()
             slot = self._slots.setdefault((bearer.realm, bearer.service, scope), _Slot())
-        with slot.lock:
+        if not slot.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise RegistryError(f"no token for {self._name} in time; another request waits for the same one")
+        try:
             if not slot.header or slot.header == refused or self._clock() >= slot.until:
                 slot.header, life = self._fetch(bearer.realm, bearer.service, scope, deadline)
                 slot.until = self._clock() + life - min(30.0, life / 4)  # renewed before it ends on the way
             return slot.header
+        finally:
+            slot.lock.release()
 
     def _fetch(self, realm: str, service: str, scope: str, deadline: float) -> tuple[str, float]:
         """Ask the realm for a token; return the header and its life in seconds."""
@@ -176,7 +191,7 @@ class Login:
         url = parts._replace(query="&".join(filter(None, (parts.query, query))), fragment="").geturl()
         headers = {"Accept": "application/json"} | ({"Authorization": _basic_header(login)} if login else {})
         answer = self._sender.send("GET", url, headers=headers, max_bytes=TOKEN_BYTES, deadline=deadline)
-        what = f"token service {parts.netloc} of {self._name}"
+        what = f"token service {parts.netloc[:100]} of {self._name}"
         if answer.status in {401, 403}:
             if login and answer.status == 401:
                 self._refused = (login, self._clock() + REFUSED_FOR)
@@ -197,7 +212,9 @@ class Login:
         if not usable or parts.scheme not in {"http", "https"}:
             raise RegistryError(f"{self._name} names a token service that is no address")
         if parts.scheme == "http" and not self._insecure:
-            raise RegistryError(f"{self._name} names a token service without TLS ({parts.netloc}); it was not asked")
+            raise RegistryError(
+                f"{self._name} names a token service without TLS ({parts.netloc[:100]}); it was not asked"
+            )
         return parts
 
     def _login_for(self, realm: SplitResult) -> tuple[str, str] | None:
@@ -215,10 +232,19 @@ class Login:
         return login
 
 
-def _bearer(challenge: Challenge, repository: str) -> _Bearer:
-    params = challenge.params
-    scope = params.get("scope") or "repository:{}:pull"
-    return _Bearer(params["realm"], params.get("service", ""), scope.replace(f":{repository}:", ":{}:"))
+def _scope(wanted: str, kind: str, repository: str, *, foreign: bool) -> str:
+    """Return the scope to ask for, with {} for the repository: what the registry wants, as far as it may want it.
+
+    A reader asks for no rights to write. Where another host gives the token, it is for this repository alone: else
+    a hostile mirror could have our login mint a token for any other one, and be sent it.
+    """
+    scopes = []
+    for scope in wanted.split():
+        head, _, actions = scope.rpartition(":")
+        allowed = [action for action in actions.split(",") if kind == PUSH or action not in {"push", "delete", "*"}]
+        if allowed and (head == f"repository:{repository}" or not foreign):
+            scopes.append(f"{head}:{','.join(allowed)}".replace(f":{repository}:", ":{}:"))
+    return " ".join(scopes) or "repository:{}:pull"
 
 
 def _basic_header(login: tuple[str, str]) -> str:
