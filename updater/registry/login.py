@@ -206,7 +206,7 @@ class Login:
         """Take the realm's address apart. Raises RegistryError for one that must not be asked."""
         try:
             parts = urlsplit(realm)
-            usable = bool(parts.hostname) and (parts.port or 1) > 0 and "@" not in parts.netloc
+            usable = bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
         except ValueError:
             usable = False
         if not usable or parts.scheme not in {"http", "https"}:

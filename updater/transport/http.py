@@ -98,7 +98,7 @@ class Http:
         routes = _Routes.configured(proxy, no_proxy) if proxy else _Routes.from_environment(no_proxy)
         self._client = httpx.Client(
             transport=transport or _Transport(ca_file, routes),
-            cookies=httpx.Cookies(CookieJar(DefaultCookiePolicy(allowed_domains=()))),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             headers={"User-Agent": f"updater/{__version__}", "Accept-Encoding": "identity"},
             follow_redirects=False,
             trust_env=False,
@@ -160,7 +160,8 @@ def _read(response: httpx.Response, max_bytes: int, deadline: float, asked: str)
     if announced.isdecimal() and int(announced[:20]) > max_bytes:
         raise too_large
     body = bytearray()
-    for chunk in response.iter_raw():
+    assert isinstance(response.stream, httpx.SyncByteStream)
+    for chunk in response.stream:  # raw bytes, as they came
         body += chunk
         if len(body) > max_bytes:
             raise too_large
