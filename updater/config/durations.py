@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:(?P<d>[0-9]+)d)?(?:(?P<h>[0-9]+)h)?(?:(?P<m>[0-9]+)m)?(?:(?P<s>[0-9]+)s)?")
@@ -42,9 +42,15 @@ def per_second(text: object) -> float:
     return int(match["count"]) / _UNITS[match["unit"]]
 
 
-def duration(default: int, description: str, *, least: int = 0) -> Any:
+def duration(default: int, description: str) -> Any:
     """Return the field of a duration: seconds inside, a text such as `5m` in the file."""
-    return Field(default, ge=least, description=description, json_schema_extra={"default": spelled(default)})
+    return Field(default, description=description, json_schema_extra={"default": spelled(default)})
+
+
+def _some(length: int) -> int:
+    if not length:
+        raise ValueError("expected a duration of at least 1s")
+    return length
 
 
 Duration = Annotated[
@@ -52,6 +58,7 @@ Duration = Annotated[
     BeforeValidator(seconds),
     WithJsonSchema({"type": "string", "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"}),
 ]
+Interval = Annotated[Duration, AfterValidator(_some)]
 Rate = Annotated[
     float, BeforeValidator(per_second), WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,6}/[smhd]$"})
 ]

@@ -12,7 +12,7 @@ from pathspec import GitIgnoreSpec
 from pydantic import AfterValidator, Field, field_validator
 
 from updater.config.base import MAX_TEXT, Section, is_host
-from updater.config.durations import Duration, duration
+from updater.config.durations import Duration, Interval, duration
 from updater.config.repositories import Branch
 from updater.model.image import DOCKER_HUB, ImageRef
 from updater.policies.rule import Rule
@@ -51,7 +51,7 @@ class Item:
 class Poll(Section):
     """When a registry is asked."""
 
-    interval: Duration = duration(300, "time between two looks", least=1)
+    interval: Interval = duration(300, "time between two looks")
     jitter: Duration = duration(30, "up to this much is added, so that images do not ask together")
 
 

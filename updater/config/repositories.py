@@ -41,7 +41,9 @@ def repository_name(entry: Any) -> str:
     name, url = (entry.get(key) if isinstance(entry, dict) else None for key in ("name", "url"))
     if isinstance(name, str) and name:
         return name
-    return re.split(r"[/:]", url.rstrip("/"))[-1].removesuffix(".git") if isinstance(url, str) else ""
+    segments = re.split(r"[/:]", url.rstrip("/")) if isinstance(url, str) else [""]
+    derived = segments[-1].removesuffix(".git")
+    return "" if re.search(r"\s", derived) else derived
 
 
 Branch = Annotated[str, AfterValidator(branch_name)]

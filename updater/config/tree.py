@@ -199,7 +199,7 @@ class _Reader:
         mapping = Map(mark)
         for name, key, item in self.entries(node, mark):
             line, column = key.start_mark.line + 1, key.start_mark.column + 1
-            start = item.start_mark
+            start = key.start_mark if _is_empty(item) else item.start_mark
             at = Mark(self.file, start.line + 1, start.column + 1, line, column, f"{mark.where}.{name}".lstrip("."))
             if name in mapping:
                 first = mapping.marks[name]
@@ -217,6 +217,11 @@ class _Reader:
                 self.problems.append(at.problem(said, "the name of a setting (`defaults` share settings)"))
                 continue
             yield key.value, key, item
+
+
+def _is_empty(node: Node) -> bool:
+    """Whether nothing is written after the colon: then the value has no place but the key's."""
+    return isinstance(node, ScalarNode) and node.style is None and node.value == ""
 
 
 def _scalar(node: ScalarNode, file: str) -> Text | bool | None:

@@ -1,0 +1,440 @@
+"""Every mistake names its place, what was found and what was expected; all of them come in one report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.lab.config import marked, problems, rows
+
+IMAGE = "images:\n  - {image: ghcr.io/acme/api, %s}\n"
+REPOSITORY = "repositories:\n  - {url: https://git.example.com/fleet.git, %s}\n"
+REGISTRY = "registries:\n  - {host: r.example.com, %s}\n"
+LATER = ", which is not supported yet"
+
+TABLE = [
+    # what, the file with § before the mistake, where, found, expected (* = contains)
+    ("unknown key at the top", "§dta: x\n", "dta", "unknown key `dta`", "`data`"),
+    ("unknown key that resembles none", "log: {§zzz: 1}\n", "log.zzz", "unknown key `zzz`", "one of format, level"),
+    ("unknown key with a dot", "log: {§a.level: 1}\n", "log.a.level", "unknown key `a.level`", "`level`"),
+    ("unknown key in a list", IMAGE % "§polcy: {}", "images[0].polcy", "unknown key `polcy`", "`policy`"),
+    (
+        "unknown key of a policy",
+        IMAGE % "policy: {kind: semver, §rnge: 1}",
+        "images[0].policy.rnge",
+        "unknown key `rnge`",
+        "`range`",
+    ),
+    ("missing key", "repositories:\n  - §{name: x}\n", "repositories[0].url", "no `url`", "`url`"),
+    ("text for a mapping", "log: §info\n", "log", "'info'", "a mapping"),
+    ("list for a mapping", "log: §[info]\n", "log", "a list", "a mapping"),
+    ("mapping for a list", "images: §{}\n", "images", "an empty mapping", "a list"),
+    ("nothing for a list", "§images:\n", "images", "nothing", "a list"),
+    ("text for an entry", "images:\n  - §ghcr.io/acme/api\n", "images[0]", "'ghcr.io/acme/api'", "a mapping"),
+    ("truth for a text", "data: §true\n", "data", "true", "a path"),
+    ("text for a truth", IMAGE % "suspend: §perhaps", "images[0].suspend", "'perhaps'", "true or false"),
+    ("text for a number", REGISTRY % "concurrency: §many", "registries[0].concurrency", "'many'", "a whole number"),
+    ("number too small", REGISTRY % "concurrency: §0", "registries[0].concurrency", "0", "at least 1"),
+    ("number too large", REGISTRY % "concurrency: §65", "registries[0].concurrency", "65", "at most 64"),
+    ("word not in the list", "log: {level: §loud}\n", "log.level", "'loud'", "one of debug, info, warning, error"),
+    (
+        "duration without unit",
+        IMAGE % "poll: {interval: §30}",
+        "images[0].poll.interval",
+        "30",
+        "a duration such as 30s, 5m, 2h or 7d",
+    ),
+    (
+        "duration that is none",
+        IMAGE % "poll: {interval: §soon}",
+        "images[0].poll.interval",
+        "'soon'",
+        "a duration such as 30s, 5m, 2h or 7d",
+    ),
+    (
+        "duration of nothing",
+        IMAGE % "poll: {interval: §0s}",
+        "images[0].poll.interval",
+        "'0s'",
+        "a duration of at least 1s",
+    ),
+    (
+        "duration beyond reason",
+        IMAGE % "poll: {interval: §9999d}",
+        "images[0].poll.interval",
+        "'9999d'",
+        "a duration of at most 3650d",
+    ),
+    ("rate without unit", REGISTRY % "rate: §10", "registries[0].rate", "10", "a rate such as 10/s, 100/m or 5000/h"),
+    ("rate of nothing", REGISTRY % "rate: §0/s", "registries[0].rate", "'0/s'", "a rate such as 10/s, 100/m or 5000/h"),
+    (
+        "kind missing",
+        IMAGE % "policy: §{range: 1.x}",
+        "images[0].policy.kind",
+        "no `kind`",
+        "a kind, one of digest, docker, semver",
+    ),
+    (
+        "kind unknown",
+        IMAGE % "policy: {kind: §best}",
+        "images[0].policy.kind",
+        "'best'",
+        "one of digest, docker, semver",
+    ),
+    ("kind written as a word", IMAGE % "policy: §semver", "images[0].policy", "'semver'", "a mapping with its kind"),
+    (
+        "kind unknown, its keys unmentioned",
+        REPOSITORY % "credentials: {kind: §magic, wand: x}",
+        "repositories[0].credentials.kind",
+        "'magic'",
+        "one of basic, ssh_key, token",
+    ),
+    (
+        "key of a member missing",
+        REPOSITORY % "credentials: §{kind: token}",
+        "repositories[0].credentials.token",
+        "no `token`",
+        "`token`",
+    ),
+    (
+        "range that does not parse",
+        IMAGE % "policy: {kind: semver, range: §'>>1'}",
+        "images[0].policy.range",
+        "*>1*",
+        "a range like 1.x, ~1.4 or >=1.4.0 <2.0.0",
+    ),
+    (
+        "expression that RE2 refuses",
+        IMAGE % "tags: {include: [§'(?=x)']}",
+        "images[0].tags.include[0]",
+        "*(?=x)*",
+        "*RE2 expression*",
+    ),
+    (
+        "extract without pattern",
+        IMAGE % "tags: §{extract: $1}",
+        "images[0].tags",
+        "*tags.extract without tags.pattern*",
+        "both",
+    ),
+    (
+        "image with a tag",
+        "images:\n  - {image: §'ghcr.io/acme/api:1.2'}\n",
+        "images[0].image",
+        "'ghcr.io/acme/api:1.2'",
+        "an image without tag and digest: these are what Git says",
+    ),
+    (
+        "image that is none",
+        "images:\n  - {image: §ghcr.io/Acme/api}\n",
+        "images[0].image",
+        "*not the name of an image*",
+        "an image or a pattern",
+    ),
+    (
+        "unknown repository",
+        REPOSITORY % "name: fleet" + IMAGE % "update: [{repository: §flet}]",
+        "images[0].update[0].repository",
+        "unknown repository 'flet'",
+        "one of fleet",
+    ),
+    (
+        "unknown repository in defaults",
+        "defaults: {update: [{repository: §flet}]}\n",
+        "defaults.update[0].repository",
+        "unknown repository 'flet'",
+        "one that is listed",
+    ),
+    (
+        "glob above the root",
+        IMAGE % "update: [{paths: [§'../x']}]",
+        "images[0].update[0].paths[0]",
+        "'../x'",
+        'a glob such as "apps/**" or "!apps/old/**"',
+    ),
+    (
+        "no glob at all",
+        IMAGE % "update: [{paths: §[]}]",
+        "images[0].update[0].paths",
+        "an empty list",
+        "a list of at least 1",
+    ),
+    (
+        "branch that git refuses",
+        REPOSITORY % "branch: §a..b",
+        "repositories[0].branch",
+        "'a..b'",
+        "the name of a branch",
+    ),
+    (
+        "branch that is an option",
+        REPOSITORY % "branch: §--force",
+        "repositories[0].branch",
+        "'--force'",
+        "the name of a branch",
+    ),
+    (
+        "URL over plain HTTP",
+        "repositories:\n  - {url: §http://git.example.com/x.git}\n",
+        "repositories[0].url",
+        "'http://git.example.com/x.git' (plain text on the way)",
+        "https:// or ssh://, or insecure: true",
+    ),
+    (
+        "URL of a program",
+        "repositories:\n  - {url: §'ext::sh -c id'}\n",
+        "repositories[0].url",
+        "*ext::sh -c id*",
+        "https://, ssh:// or git@host:path",
+    ),
+    (
+        "URL that is a path",
+        "repositories:\n  - {url: §/srv/git/x.git}\n",
+        "repositories[0].url",
+        "*/srv/git/x.git*",
+        "https://, ssh:// or git@host:path",
+    ),
+    (
+        "SSH without a key",
+        "repositories:\n  - {url: §'git@git.example.com:x.git'}\n",
+        "repositories[0].url",
+        "*SSH without a login*",
+        "credentials of kind ssh_key beside it",
+    ),
+    (
+        "login that does not fit",
+        "repositories:\n  - {url: 'git@git.example.com:x.git', credentials: {kind: §token, token: 'env:T'}}\n",
+        "repositories[0].credentials.kind",
+        "'token' (a login that does not work over ssh)",
+        "one of ssh_key",
+    ),
+    (
+        "author with angle brackets",
+        REPOSITORY % "author: {email: §<x>}",
+        "repositories[0].author.email",
+        "'<x>'",
+        "one line without < and >",
+    ),
+    (
+        "host with a scheme",
+        "registries:\n  - {host: §https://r.example.com}\n",
+        "registries[0].host",
+        "'https://r.example.com'",
+        "host[:port][/path], e.g. registry.example.com/team",
+    ),
+    (
+        "host that is a namespace",
+        "registries:\n  - {host: §acme}\n",
+        "registries[0].host",
+        "'acme'",
+        "host[:port][/path], e.g. registry.example.com/team",
+    ),
+    (
+        "endpoint over plain HTTP",
+        REGISTRY % "endpoint: §http://r.internal",
+        "registries[0].endpoint",
+        "'http://r.internal' (plain HTTP)",
+        "https://, or insecure: true beside it",
+    ),
+    (
+        "proxy without scheme",
+        "network: {proxy: §proxy.example.com}\n",
+        "network.proxy",
+        "'proxy.example.com'",
+        "an address such as https://host:port",
+    ),
+    (
+        "state elsewhere",
+        "state: §mysql://h/db\n",
+        "state",
+        "'mysql://h/db'",
+        "sqlite:///{data}/state.db, or another sqlite:///path",
+    ),
+    (
+        "state in memory",
+        "state: §'sqlite:///:memory:'\n",
+        "state",
+        "'sqlite:///:memory:'",
+        "sqlite:///{data}/state.db, or another sqlite:///path",
+    ),
+    ("label that is a list", IMAGE % "labels: {a: §[1]}", "images[0].labels.a", "a list", "a text"),
+    ("include that is a text", "include: §x.yaml\n", "include", "a text", "a list of files or globs"),
+]
+
+
+@pytest.mark.parametrize(("file", "place", "found", "expected"), [row[1:] for row in TABLE], ids=[r[0] for r in TABLE])
+def test_one_mistake_one_row(tmp_path: Path, file: str, place: str, found: str, expected: str) -> None:
+    """It names file, line and column, the setting, what was found and what was expected."""
+    text, at = marked(file)
+    [(where, was, wanted)] = rows(tmp_path, text)
+    assert where == f"updater.yaml:{at} {place}"
+    assert _like(was, found), was
+    assert _like(wanted, expected), wanted
+
+
+def _like(text: str, wanted: str) -> bool:
+    return wanted.strip("*") in text if wanted.startswith("*") else text == wanted
+
+
+NOT_YET = [
+    ("§git_hosts: {}\n", "git_hosts"),
+    ("§notifications: {}\n", "notifications"),
+    ("§clusters: {}\n", "clusters"),
+    ("§applications: {}\n", "applications"),
+    ("§sync: {}\n", "sync"),
+    ("§web: {}\n", "web"),
+    (IMAGE % "§downgrade: null", "images[0].downgrade"),
+    (IMAGE % "§min_age: null", "images[0].min_age"),
+    (IMAGE % "§platforms: null", "images[0].platforms"),
+    (IMAGE % "§moved_tag: null", "images[0].moved_tag"),
+    (IMAGE % "§windows: null", "images[0].windows"),
+    (IMAGE % "§verify: null", "images[0].verify"),
+    (IMAGE % "§replaces: null", "images[0].replaces"),
+    (IMAGE % "§marker: null", "images[0].marker"),
+    ("defaults: {§min_age: 3d}\n", "defaults.min_age"),
+    (IMAGE % "update: [{§bump: {}}]", "images[0].update[0].bump"),
+    (IMAGE % "update: [{§editor: {}}]", "images[0].update[0].editor"),
+    (IMAGE % "update: [{§write_back: {kind: push}}]", "images[0].update[0].write_back"),
+    (IMAGE % "update: [{§windows: []}]", "images[0].update[0].windows"),
+    (REPOSITORY % "§signing: null", "repositories[0].signing"),
+    (REPOSITORY % "§commit_url: x", "repositories[0].commit_url"),
+    (REPOSITORY % "commit: {§batch: 0s}", "repositories[0].commit.batch"),
+    (REPOSITORY % "commit: {§subject: x}", "repositories[0].commit.subject"),
+    (REPOSITORY % "commit: {§body: x}", "repositories[0].commit.body"),
+    (REGISTRY % "aliases: [{name: a.example.com, §must_exist: true}]", "registries[0].aliases[0].must_exist"),
+]
+
+
+@pytest.mark.parametrize(("file", "place"), NOT_YET, ids=[place for _, place in NOT_YET])
+def test_keys_of_a_later_version_say_so(tmp_path: Path, file: str, place: str) -> None:
+    """Never accepted and ignored, whatever their value."""
+    text, at = marked(file)
+    found = f"`{place.rpartition('.')[2]}`{LATER}"
+    assert rows(tmp_path, text) == [(f"updater.yaml:{at} {place}", found, "a file without it")]
+
+
+WORDS_NOT_YET = [
+    (IMAGE % "policy: {kind: §calver}", "images[0].policy.kind", "calver"),
+    (IMAGE % "policy: {kind: §numerical}", "images[0].policy.kind", "numerical"),
+    (IMAGE % "policy: {kind: §alphabetical}", "images[0].policy.kind", "alphabetical"),
+    (IMAGE % "policy: {kind: §newest}", "images[0].policy.kind", "newest"),
+    (IMAGE % "update: [{policy: {kind: §newest, by: created}}]", "images[0].update[0].policy.kind", "newest"),
+    ("defaults: {policy: {kind: §calver, format: YYYY}}\n", "defaults.policy.kind", "calver"),
+    (REGISTRY % "credentials: {kind: §ecr, region: x}", "registries[0].credentials.kind", "ecr"),
+    (REPOSITORY % "credentials: {kind: §github_app, app_id: 1}", "repositories[0].credentials.kind", "github_app"),
+    (REPOSITORY % "commit: {group_by: §image}", "repositories[0].commit.group_by", "image"),
+    (REPOSITORY % "commit: {group_by: §team}", "repositories[0].commit.group_by", "team"),
+    (REPOSITORY % "write_back: {kind: §pull_request, title: x}", "repositories[0].write_back.kind", "pull_request"),
+    (REPOSITORY % "write_back: {kind: §branch}", "repositories[0].write_back.kind", "branch"),
+]
+
+
+@pytest.mark.parametrize(("file", "place", "word"), WORDS_NOT_YET, ids=[f"{p} {w}" for _, p, w in WORDS_NOT_YET])
+def test_words_of_a_later_version_say_so(tmp_path: Path, file: str, place: str, word: str) -> None:
+    """Their own keys are not mentioned: they mean nothing yet."""
+    text, at = marked(file)
+    [(where, found, expected)] = rows(tmp_path, text)
+    assert (where, found) == (f"updater.yaml:{at} {place}", repr(word) + LATER)
+    assert expected.startswith("one of ")
+
+
+def test_postgresql_and_references_to_vaults_come_later(tmp_path: Path) -> None:
+    text = 'state: postgresql+psycopg://db.example.com/updater\nnetwork: {proxy: "vault:x"}\n'
+    assert [("not supported yet" in found) for _, found, _ in rows(tmp_path, text)] == [True, True]
+
+
+def test_all_mistakes_come_in_one_report_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = """\
+        log: {level: loud, formt: json}
+        web: {}
+        repositories:
+          - {url: http://git.example.com/a.git}
+          - {url: https://git.example.com/b.git, credentials: {kind: basic, username: u, password: hunter2}}
+        images:
+          - {image: ghcr.io/acme/api, level: huge, update: [{repository: c}, {pths: []}]}
+          - {image: ghcr.io/acme/api}
+        """
+    report = problems(tmp_path, text)
+    assert [(problem.line, problem.where) for problem in report] == [
+        (1, "log.level"),
+        (1, "log.formt"),
+        (2, "web"),
+        (4, "repositories[0].url"),
+        (5, "repositories[1].credentials.password"),
+        (7, "images[0].level"),
+        (7, "images[0].update[0].repository"),
+        (7, "images[0].update[1].pths"),
+        (8, "images[1].image"),
+    ]
+
+
+def test_a_mistake_in_defaults_is_one_mistake_however_many_images_inherit_it(tmp_path: Path) -> None:
+    text = "defaults: {level: huge, poll: {interval: x}}\nimages:\n" + "".join(
+        f"  - {{image: ghcr.io/acme/api-{number}, poll: {{jitter: 1s}}}}\n" for number in range(5)
+    )
+    assert [place for place, _, _ in rows(tmp_path, text)] == [
+        "updater.yaml:1:19 defaults.level",
+        "updater.yaml:1:42 defaults.poll.interval",
+    ]
+
+
+NAMES = [
+    (
+        "repositories by their URLs",
+        "repositories:\n  - {url: https://a.example.com/x.git}\n  - {url: §https://b.example.com/x}\n",
+        "repositories[1].url",
+        "'x'",
+        "2:6",
+    ),
+    (
+        "repositories by name",
+        "repositories:\n  - {name: x, url: https://a.example.com/a}\n  - {url: https://b.example.com/b, name: §x}\n",
+        "repositories[1].name",
+        "'x'",
+        "2:6",
+    ),
+    (
+        "images",
+        "images:\n  - {image: ghcr.io/acme/api}\n  - {name: §ghcr.io/acme/api, image: ghcr.io/acme/b}\n",
+        "images[1].name",
+        "'ghcr.io/acme/api'",
+        "2:6",
+    ),
+    ("items", IMAGE % "update: [{name: a}, §{name: a}]", "images[0].update[1]", "'ghcr.io/acme/api/a'", "2:40"),
+    ("items without names", IMAGE % "name: api, update: [§{}, {}]", "images[0].update[0]", "'api'", "2:31"),
+    (
+        "item and image",
+        "images:\n  - {image: a.io/x, name: x, update: [{name: y}]}\n  - {image: a.io/y, name: §x/y}\n",
+        "images[1].name",
+        "'x/y'",
+        "2:39",
+    ),
+    (
+        "registries",
+        "registries:\n  - {host: docker.io}\n  - {host: §index.docker.io}\n",
+        "registries[1].host",
+        "'docker.io'",
+        "2:6",
+    ),
+    (
+        "alias and registry",
+        "registries:\n  - {host: a.example.com}\n  - {host: b.example.com, aliases: [§a.example.com]}\n",
+        "registries[1].aliases[0]",
+        "'a.example.com'",
+        "2:6",
+    ),
+]
+
+
+@pytest.mark.parametrize(("file", "place", "name", "first"), [row[1:] for row in NAMES], ids=[row[0] for row in NAMES])
+def test_a_name_used_twice_names_both_places(tmp_path: Path, file: str, place: str, name: str, first: str) -> None:
+    text, at = marked(file)
+    found = f"the name {name} a second time (first at updater.yaml:{first})"
+    assert rows(tmp_path, text)[0] == (f"updater.yaml:{at} {place}", found, "a name of its own")
+
+
+def test_names_of_entries_with_other_mistakes_still_count(tmp_path: Path) -> None:
+    """One slip in a repository must not make every image that names it a mistake."""
+    text = REPOSITORY % "colour: red" + IMAGE % "update: [{repository: fleet}]"
+    assert [found for _, found, _ in rows(tmp_path, text)] == ["unknown key `colour`"]
