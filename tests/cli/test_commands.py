@@ -1,0 +1,125 @@
+"""The command line as scripts and people use it: exit codes, documents, tables, and where diagnostics go."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.path import WholePath, manifest
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholePath]:
+    """A repository with two images that could be updated; the tests of this module write nothing."""
+    with WholePath.embedded(tmp_path_factory.mktemp("cli")) as opened:
+        for name in ("api", "web"):
+            opened.push(f"acme/{name}", "1.0.0")
+            opened.push(f"acme/{name}", "1.1.0")
+        files = {f"{name}.yaml": manifest(opened.image(f"acme/{name}"), "1.0.0") for name in ("api", "web", "other")}
+        opened.create("fleet", files)
+        opened.configure([opened.entry("acme/api", range="1.x"), opened.entry("acme/web", range="1.x")])
+        yield opened
+
+
+def test_check_prints_what_once_would_push_and_writes_nothing(path: WholePath) -> None:
+    ran = path.run("check", "--json", "--diff")
+    assert ran.code == 0
+    assert [(row["name"], row["outcome"], row["target"]) for row in ran.json["images"]] == [
+        ("api", "available", "1.1.0"),
+        ("web", "available", "1.1.0"),
+    ]
+    assert ran.json["commits"] == []
+    added = [line for line in ran.json["diff"].splitlines() if line.startswith("+ ")]
+    assert added == [f'+          image: "{path.image(f"acme/{name}")}:1.1.0"   # bumped' for name in ("api", "web")]
+
+
+def test_the_diff_applies(path: WholePath) -> None:
+    clone, patch = path.clone("fleet"), path.run("check", "--diff").out
+    patch = patch[patch.index("--- a/") :]
+    done = subprocess.run(["git", "apply", "--check", "-"], cwd=clone, input=patch, text=True, check=False)
+    assert done.returncode == 0
+
+
+def test_one_image_by_the_end_of_its_name(path: WholePath) -> None:
+    assert [row["name"] for row in path.run("check", "pi", "--json").json["images"]] == ["api"]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("check", "nothing"), 2, "no image is named 'nothing'; known: api, web"),
+        (("check", ""), 2, "ambiguous"),
+        (("check", "--nonsense"), 2, "No such option"),
+        (("nonsense",), 2, "No such command"),
+        (("health",), 1, ""),
+        (("history", "--limit", "0"), 2, "--limit"),
+    ],
+    ids=["an unknown name", "an ambiguous name", "an unknown option", "an unknown command", "no daemon", "a bad limit"],
+)
+def test_exit_codes(path: WholePath, args: tuple[str, ...], code: int, said: str) -> None:
+    ran = path.run(*args)
+    assert ran.code == code
+    assert said in ran.err
+
+
+def test_explain_shows_every_tag_the_decision_and_every_place(path: WholePath) -> None:
+    ran = path.run("explain", "api", "--json")
+    [image] = ran.json["images"]
+    [decision] = image["decisions"]
+    assert (ran.code, decision["outcome"], decision["target"]) == (0, "available", "1.1.0")
+    assert (decision["tags"][0]["tag"], decision["tags"][0]["verdict"]) == ("1.1.0", "chosen")
+    assert [(place["file"], place["line"]) for place in decision["references"]] == [("api.yaml", 11)]
+    table = path.run("explain", "api")
+    assert table.code == 0
+    assert all(word in table.out for word in ("1.1.0", "chosen", "api.yaml:11", "semver 1.x"))
+
+
+def test_find_shows_what_nobody_tracks(path: WholePath) -> None:
+    every = path.run("find", "--json")
+    untracked = path.run("find", "--untracked", "--json")
+    assert [row["owner"] for row in every.json["references"]] == ["api", None, "web"]
+    assert [row["image"] for row in untracked.json["references"]] == [path.image("acme/other")]
+
+
+def test_a_broken_configuration_is_wrong_usage_and_nothing_is_done(path: WholePath) -> None:
+    broken = path.folder / "broken.yaml"
+    broken.write_text("images:\n  - imaeg: ghcr.io/acme/api\nnotifications: {}\nlog: {level: loud}\n")
+    for command in ("once", "check", "validate", "run", "find"):
+        ran = path.run(command, config=broken)
+        assert (ran.code, ran.out) == (2, "")
+        assert {line.split(":")[1] for line in ran.err.splitlines()} == {"2", "3", "4"}
+    report = path.run("validate", "--json", config=broken)
+    assert (report.code, report.json["valid"]) == (2, False)
+    assert {problem["line"] for problem in report.json["problems"]} == {2, 3, 4}
+
+
+def test_a_valid_configuration_is_said_to_be(path: WholePath) -> None:
+    ran = path.run("validate")
+    assert (ran.code, ran.err) == (0, "")
+    assert "valid" in ran.out
+
+
+def test_a_registry_that_is_down_is_exit_1_and_the_rest_is_still_told(path: WholePath) -> None:
+    path.create("second", {"down.yaml": manifest("127.0.0.1:1/acme/down", "1.0.0")})
+    config = path.folder / "down.yaml"
+    down = {"image": "127.0.0.1:1/acme/down", "name": "down"}
+    config.write_text(json.dumps(path.settings([path.entry("acme/api"), down], ["fleet", "second"])))
+    ran = path.run("check", "--json", config=config)
+    assert {row["name"]: row["outcome"] for row in ran.json["images"]} == {"api": "available", "down": "failed"}
+    assert (ran.code, [failure["what"] for failure in ran.json["failures"]]) == (1, ["image 127.0.0.1:1/acme/down"])
+    assert "127.0.0.1:1" in ran.err
+
+
+def test_the_schema_is_one_document(path: WholePath) -> None:
+    assert path.run("schema").json["properties"]["images"]
+
+
+def test_the_version_costs_no_room() -> None:
+    code = "import sys; from updater.cli import main; print([m for m in sys.modules if m.split('.')[0] in %r])"
+    heavy = ("pydantic", "httpx", "git", "apscheduler", "sqlalchemy", "yaml", "ruamel", "structlog", "re2")
+    ran = subprocess.run([sys.executable, "-c", code % (heavy,)], capture_output=True, text=True, check=False)
+    assert ran.stdout.strip() == "[]"

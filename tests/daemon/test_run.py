@@ -1,0 +1,135 @@
+"""`updater run` as a process: it polls, commits, takes up a new configuration, and stops when it is told to."""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.path import WholePath, commits, head, manifest
+
+PATIENCE = 30.0  # seconds for one event; they take one to three
+QUICK = {"poll": {"interval": "1s", "jitter": "0s"}}
+
+
+class Running:
+    """The daemon, and its log lines as they come."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.events: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.seen: list[dict[str, Any]] = []
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self.events.put(json.loads(line))
+
+    def wait(self, event: str, **fields: object) -> dict[str, Any]:
+        """Return the next event of this name with these fields."""
+        while True:
+            try:
+                found = self.events.get(timeout=PATIENCE)
+            except queue.Empty:
+                raise AssertionError(f"no {event} {fields}; seen: {self.seen}") from None
+            self.seen.append(found)
+            if found["event"] == event and fields.items() <= found.items():
+                return found
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def running(path: WholePath) -> Iterator[Running]:
+    daemon = Running(path.start("run"))
+    try:
+        yield daemon
+    finally:
+        if daemon.process.poll() is None:
+            daemon.process.kill()
+        daemon.process.wait(PATIENCE)
+        daemon.reader.join(PATIENCE)
+        for stream in (daemon.process.stdout, daemon.process.stderr):
+            assert stream
+            stream.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[WholePath]:
+    with WholePath.embedded(tmp_path) as opened:
+        opened.push("acme/api", "1.0.0")
+        opened.create("fleet", {"api.yaml": manifest(opened.image("acme/api"), "1.0.0")})
+        opened.configure([opened.entry("acme/api", range="1.x", **QUICK)])
+        yield opened
+
+
+def test_a_pushed_tag_is_committed_and_a_restart_says_nothing_twice(path: WholePath) -> None:
+    with running(path) as daemon:
+        daemon.wait("decided", outcome="up_to_date")
+        assert path.run("health").code == 0
+        path.push("acme/api", "1.1.0")
+        told = daemon.wait("committed", repository="fleet")
+        assert told["changes"] == [f"{path.image('acme/api')} 1.0.0 -> 1.1.0 in api.yaml:11"]
+        assert path.run("check", "--json").json["images"][0]["outcome"] == "up_to_date"
+        daemon.wait("decided", outcome="up_to_date")
+        assert daemon.stop() == 0
+    assert path.run("health").code == 1
+    with running(path) as daemon:
+        daemon.wait("started")
+        path.push("acme/api", "1.2.0")
+        daemon.wait("committed")
+        assert daemon.stop(signal.SIGINT) == 0
+    assert [event["event"] for event in daemon.seen if event.get("outcome") == "up_to_date"] == []
+
+
+def test_a_second_run_on_the_same_data_is_refused(path: WholePath) -> None:
+    with running(path) as daemon:
+        daemon.wait("started")
+        second = path.run("run")
+        assert (second.code, "another `updater run`" in second.err) == (2, True)
+        assert daemon.process.poll() is None
+
+
+def test_a_new_configuration_is_taken_up_and_a_broken_one_changes_nothing(path: WholePath) -> None:
+    with running(path) as daemon:
+        daemon.wait("decided", outcome="up_to_date")
+        good = path.config.read_text()
+        path.config.write_text(good.replace('"1.x"', '">> 1"'))
+        [problem] = daemon.wait("config_rejected")["problems"]
+        assert str(path.config) in problem
+        path.push("acme/api", "1.1.0")
+        daemon.wait("committed")
+        path.config.write_text(good.replace('"1.x"', '"2.x"'))
+        daemon.wait("config_loaded")
+        path.push("acme/api", "2.0.0")
+        daemon.wait("committed")
+        assert [event["event"] for event in daemon.seen].count("config_rejected") == 1
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait("config_loaded")
+        assert daemon.stop() == 0
+
+
+def test_a_registry_that_fails_is_said_once_and_its_recovery_too(path: WholePath) -> None:
+    bare = path.create("second", {"down.yaml": manifest("127.0.0.1:1/acme/down", "1.0.0")})
+    before = head(bare)
+    down = {"image": "127.0.0.1:1/acme/down", "name": "down"} | QUICK
+    path.configure([path.entry("acme/api", range="1.x", **QUICK), down], ["fleet", "second"])
+    with running(path) as daemon:
+        daemon.wait("decided", image="down", outcome="failed")
+        path.push("acme/api", "1.1.0")
+        daemon.wait("committed", repository="fleet")
+        assert daemon.stop() == 0
+        assert len([e for e in daemon.seen if e["event"] == "decided" and e["image"] == "down"]) == 1
+    assert commits(bare, before) == []
