@@ -20,7 +20,9 @@ from updater.model.change import Skipped
 
 MAX_BYTES = 8 << 20  # of one file: rendered clusters of 2,000 documents are 5 MB
 MAX_DEPTH = 100  # levels of nesting; the deepest custom resource definitions stay under 40
-MAX_NODES = 1_000_000  # of one file: about a second of composing
+MAX_NODES = 1_000_000  # of one document: about a second of composing
+MAX_DOCUMENTS = 50_000  # of one file: each costs a parser of its own
+MAX_DIRECTIVES = 50  # of one document: libyaml compares each `%TAG` with all before it
 _WORDS_MEMORY = 64 << 20  # bytes for RE2's automaton: enough for 50,000 names, taken as it grows
 MAX_WHY = 200  # characters of a parser's complaint
 
@@ -28,6 +30,7 @@ _MARKER = re.compile(r"---|\.\.\.")
 _BREAKS = "\n\r\x85\u2028\u2029"  # what libyaml takes for the end of a line
 _BLANK = f" \t{_BREAKS}"  # also of the empty text at the end of a file
 _LINE_END = re.compile(f"[{_BREAKS}]|\\Z")
+_HEADER = re.compile(rf"(?:[ \t]*+(?:[#%][^{_BREAKS}]*+)?+[{_BREAKS}])*+")  # blank lines, comments, directives
 _PROPERTY = re.compile(r"!<[^>\s]*>|[&!][^\s,\[\]{}]*")
 _BETWEEN = re.compile(rf"(?:[ \t{_BREAKS}]|#[^{_BREAKS}]*)*")
 
@@ -161,11 +164,14 @@ def parse(path: str, data: bytes | str, words: Words | None = None) -> Document:
     """
     try:
         text = decode(data)
+        found = spans(text)
+        if len(found) > MAX_DOCUMENTS:
+            raise Broken(0, f"too large: {len(found)} documents, at most {MAX_DOCUMENTS} are read")
     except Broken as broken:
         return Document(path, "", (), (Skipped(path, broken.line, str(broken)),))
     parts: list[Part] = []
     skipped: list[Skipped] = []
-    for span in spans(text):
+    for span in found:
         piece = text[span.start : span.end]
         if words is not None and not words.within(piece):
             continue
@@ -195,30 +201,31 @@ def decode(data: bytes | str) -> str:
 def spans(text: str) -> list[Span]:
     """Split a stream at its `---` and `...` lines without reading what stands between them.
 
-    Comments and directives before the first `---` belong to the document that it opens.
+    Comments and directives before the first `---` belong to the document that it opens; what has nothing else before
+    a `...` is no document (libyaml would call it broken).
     """
     found: list[Span] = []
     start, line, opened = (1 if text.startswith("\ufeff") else 0), 1, False
-
-    def close(end: int) -> None:
-        nonlocal start, line
-        found.append(Span(start, end, line))
+    for at, opens in _markers(text):
+        full = opened or not _only_header(text[start:at])
+        opened = opens
+        if opens and not full:
+            continue
+        end = at if opens else _end_of_line(text, at)
+        if full:
+            found.append(Span(start, end, line))
         line += text.count("\n", start, end)
         start = end
+    return [*found, Span(start, len(text), line)]
 
+
+def _markers(text: str) -> Iterator[tuple[int, bool]]:
+    """Yield where `---` and `...` stand at the beginning of a line, and whether it is one that opens a document."""
+    first = 1 if text.startswith("\ufeff") else 0
     for marker in _MARKER.finditer(text):
         at, after = marker.span()
-        if (at > start and text[at - 1] not in _BREAKS) or text[after : after + 1] not in _BLANK:
-            continue
-        if marker.group() == "---":
-            if opened or not _only_header(text[start:at]):
-                close(at)
-            opened = True
-        else:
-            close(_end_of_line(text, after))
-            opened = False
-    close(len(text))
-    return found
+        if (at == first or text[at - 1] in _BREAKS) and text[after : after + 1] in _BLANK:
+            yield at, marker.group() == "---"
 
 
 def _end_of_line(text: str, at: int) -> int:
@@ -228,7 +235,14 @@ def _end_of_line(text: str, at: int) -> int:
 
 
 def _only_header(text: str) -> bool:
-    return all(not line.strip() or line.lstrip()[0] in "#%" for line in text.splitlines())
+    return _header(text) == len(text)
+
+
+def _header(text: str) -> int:
+    """Where blank lines, comments and directives end."""
+    match = _HEADER.match(text)
+    assert match is not None
+    return match.end()
 
 
 def compose(text: str, span: Span) -> Part | None:
@@ -243,21 +257,26 @@ def compose(text: str, span: Span) -> Part | None:
 
 def events(text: str, span: Span) -> Iterator[Any]:
     """Yield libyaml's events of one document; their marks count from its beginning. Raises Broken."""
+    header = _header(text)
+    if text.startswith("%") + sum(text.count(f"{end}%", 0, header) for end in _BREAKS) > MAX_DIRECTIVES:
+        raise Broken(span.line, f"broken YAML at line {span.line}: more than {MAX_DIRECTIVES} directives")
     loader = yaml.CSafeLoader(text)
     try:
         while (event := loader.get_event()) is not None:
             yield event
     except yaml.YAMLError as error:
-        raise _broken(error, span) from None
+        raise _broken(error, text, span) from None
     finally:
         loader.dispose()
 
 
-def _broken(error: yaml.YAMLError, span: Span) -> Broken:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    line = span.line + (mark.line if mark else 0)
-    return Broken(line, f"broken YAML at line {line}: {problem}"[:MAX_WHY])
+def _broken(error: yaml.YAMLError, text: str, span: Span) -> Broken:
+    if isinstance(error, yaml.reader.ReaderError):  # of characters that YAML forbids; it counts bytes
+        below, problem = text.encode()[: error.position].count(b"\n"), error.reason
+    else:
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        below, problem = mark.line if mark else 0, getattr(error, "problem", None) or str(error)
+    return Broken(span.line + below, f"broken YAML at line {span.line + below}: {problem}"[:MAX_WHY])
 
 
 class _Composer:
