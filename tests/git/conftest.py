@@ -7,23 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.git import SERVERS, Embedded, Room, Server
+from tests.lab.git import SERVERS, Embedded, Room, Server, Ssh
 
 
 @pytest.fixture(scope="session", params=list(SERVERS))
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Each server in turn; one whose programs are not installed is left out by name."""
-    kind = SERVERS[request.param]
-    if missing := kind.missing():
-        pytest.skip(f"left out: the {request.param} server needs {', '.join(missing)}")
-    running = kind(tmp_path_factory.mktemp(request.param) / "s")
-    yield running
-    running.close()
+    yield from _running(SERVERS[request.param], tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Embedded(tmp_path_factory.mktemp("embedded") / "s")
+    yield from _running(Embedded, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from _running(Ssh, tmp_path_factory)
+
+
+def _running(kind: type[Server], folders: pytest.TempPathFactory) -> Iterator[Server]:
+    if missing := kind.missing():
+        pytest.skip(f"left out: the server {kind.__name__} needs {', '.join(missing)}")
+    running = kind(folders.mktemp(kind.__name__) / "s")
     yield running
     running.close()
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
-from tests.lab.git import Room, git, hook, person_commits
+from tests.lab.git import AT, AUTHOR, FILES, Room, git, hook, person_commits
 from updater.errors import GitError, PushRefused, PushRejected
-from updater.git.clone import Author, Clone
-
-AUTHOR = Author("Image Updater", "updater@localhost")
-AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-FILES = {"apps/a.yaml": b"image: r/a:1.0.0\n", "apps/b.yaml": b"image: r/b:1.0.0\n", "README.md": b"hello\n"}
+from updater.git.clone import Clone
 
 
 def bump(clone: Clone, path: str = "apps/a.yaml", content: bytes = b"image: r/a:1.1.0\n") -> tuple[str, str]:

@@ -17,17 +17,21 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from updater.demo.git_server import GitServer, create
-from updater.git.clone import Clone
+from updater.git.clone import Author, Clone
 from updater.git.credentials.base import GitCredentials
 from updater.git.credentials.basic import Basic
 from updater.git.credentials.ssh_key import SshKey
 from updater.git.remote import Remote
 from updater.secrets import SecretRef
 
+AUTHOR = Author("Image Updater", "updater@localhost")
+AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+FILES = {"apps/a.yaml": b"image: r/a:1.0.0\n", "apps/b.yaml": b"image: r/b:1.0.0\n", "README.md": b"hello\n"}
 USER, PASSWORD = "ci", "s3cret-of-the-lab"
 CLEAN = {
     "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin",

@@ -122,10 +122,9 @@ def _start(
     argv: Sequence[str], folder: Path, environment: dict[str, str], *, stdin: int | None, inherit: tuple[int, ...]
 ) -> subprocess.Popen[bytes]:
     try:
-        from git.cmd import (  # loaded on use: it takes a tenth of a second, and asks git for its version
-            Git,
-            GitCommandNotFound,
-        )
+        # Loaded on use: it takes a tenth of a second, and asks git for its version.
+        from git.cmd import Git
+        from git.exc import GitCommandNotFound
     except ImportError as err:
         raise GitError("git cannot be run: is it installed?") from err
     engine = Git(folder)
