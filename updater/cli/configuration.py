@@ -8,7 +8,10 @@ from updater.cli.options import Config, Json, load, print_json
 
 
 def validate(ctx: typer.Context, config: Config = None, json: Json = False) -> None:
-    """Read the configuration and report every mistake with file:line:column, found and expected."""
+    """Check the configuration.
+
+    Reports every mistake at once, with file:line:column, what was found and what was expected.
+    """
     from dataclasses import asdict
 
     from updater.errors import ConfigError
@@ -29,7 +32,7 @@ def validate(ctx: typer.Context, config: Config = None, json: Json = False) -> N
 
 
 def schema() -> None:
-    """Print the JSON Schema of the configuration file, for editors and checks."""
+    """Print the JSON Schema of the configuration."""
     from updater.config.schema import schema as document
 
     print_json(document())

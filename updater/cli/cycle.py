@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def once(ctx: typer.Context, name: Name = None, config: Config = None, json: Json = False) -> None:
-    """Run one cycle: look, decide, commit and push; then exit."""
+    """Run one cycle: look, decide, commit and push."""
     report = _cycle(ctx, name, config, write=True)
     _show(report, json=json, diff=False)
 
@@ -26,7 +26,10 @@ def check(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Run one cycle without writing: the table, and with --diff the exact diff that `once` would push."""
+    """Run one cycle without writing.
+
+    Prints the table, and with --diff the exact diff that `once` would push.
+    """
     report = _cycle(ctx, name, config, write=False)
     _show(report, json=json, diff=diff)
 

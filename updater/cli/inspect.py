@@ -21,11 +21,16 @@ MAX_TAGS_FILE = 32 << 20  # bytes: a hundred thousand tags of 128 characters, tw
 
 def explain(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="An image's name or name/item, or any end of it that is unambiguous.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="An image's name or name/item, or any end of it that is unambiguous.")
+    ],
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Show every tag with its verdict and why, the decision, and every place in Git that mentions the image."""
+    """Say why an image is, or is not, updated.
+
+    Shows every tag with its verdict and why, the decision, and every place in Git that mentions the image.
+    """
     from updater.cli.show import failures, progress
     from updater.daemon.build import build
     from updater.pipeline.update import update
@@ -100,7 +105,10 @@ def tags_json(marks: tuple[Verdict, ...]) -> list[dict[str, str]]:
 
 def policy(
     policy: Annotated[
-        str, typer.Argument(help="YAML of a policy, or of the fields policy, tags, level, max_major_step.")
+        str,
+        typer.Argument(
+            metavar="POLICY", help="YAML of a policy, or of the fields policy, tags, level, max_major_step."
+        ),
     ],
     current: Annotated[
         str | None, typer.Option("--current", help="The tag that Git holds.", show_default=False)
@@ -108,7 +116,10 @@ def policy(
     tags_file: Annotated[str, typer.Option("--tags-file", help="Tags, one a line; - for standard input.")] = "-",
     json: Json = False,
 ) -> None:
-    """Try a policy on a list of tags: no configuration file, no registry."""
+    """Try a policy on a list of tags.
+
+    Needs no configuration file and no registry.
+    """
     from updater.config.inline import rule
     from updater.model.tag import Tag
     from updater.policies.choose import judge
@@ -151,7 +162,10 @@ def find(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Show every image in the repositories with file:line, the entry that owns it, and why it can't be written."""
+    """List every image that Git mentions.
+
+    Shows file:line, the entry that owns the reference or none, and why it can't be written.
+    """
     from updater.cli.show import err, grid, out, progress
     from updater.daemon.build import build
     from updater.pipeline.mentions import mentions
@@ -187,7 +201,10 @@ def history(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Show what was changed, when, from what to what and why: read from Git alone."""
+    """Show what was changed, when and why.
+
+    Read from Git alone: the trailers of the commits.
+    """
     from updater.cli.show import err, grid, out
     from updater.daemon.build import build
     from updater.pipeline.history import history as read

@@ -38,6 +38,7 @@ app = typer.Typer(
     cls=_Front,
     help="Watches container registries and commits new image tags to Git, a few bytes at a time.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

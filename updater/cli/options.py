@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Name = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NAME]", help="An image's name or name/item, or any end of it that is unambiguous.", show_default=False
+        metavar="NAME", help="An image's name or name/item, or any end of it that is unambiguous.", show_default=False
     ),
 ]
 

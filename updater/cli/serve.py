@@ -10,14 +10,20 @@ from updater.cli.options import Config, Json, load, print_json
 
 
 def run(ctx: typer.Context, config: Config = None) -> None:
-    """Run the daemon: poll, decide, commit; SIGHUP reloads, SIGTERM drains within 20 s and exits 0."""
+    """Run the daemon: poll, decide, commit.
+
+    SIGHUP reloads the configuration; SIGTERM drains within 20 s and exits 0.
+    """
     from updater.daemon.run import Daemon
 
     raise typer.Exit(Daemon(load(ctx, config), config or ctx.obj).run())
 
 
 def health(ctx: typer.Context, config: Config = None, json: Json = False) -> None:
-    """Exit 0 when the heartbeat of `run` is younger than three ticks, else 1."""
+    """Say whether the daemon lives.
+
+    Exit 0 when the heartbeat of `run` is younger than three ticks, else 1.
+    """
     from updater.daemon.heartbeat import age
 
     beat = age(load(ctx, config).data)
@@ -32,7 +38,10 @@ def health(ctx: typer.Context, config: Config = None, json: Json = False) -> Non
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
 ) -> None:
-    """Show the whole path on this machine: a registry, a Git server, the daemon, a pushed tag, a commit."""
+    """Show the whole path on this machine.
+
+    A registry, a Git server and the daemon on loopback; then a tag is pushed and becomes a commit.
+    """
     from updater.demo.story import tell
 
     raise typer.Exit(tell(keep=keep))
