@@ -125,6 +125,8 @@ def test_names_are_canonical_and_keep_their_spelling(name: str, identity: ImageR
         "image: https://example.com/logo.png",
         "image: 'two words'",
         "image: nginx:",
+        "image: ' nginx:1'",
+        'image: "nginx:1 "',
         "image: nginx@sha256:12",
         "image: nginx:1:2",
         "image: [nginx]",

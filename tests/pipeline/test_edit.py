@@ -11,7 +11,7 @@ from updater.editors.document import Words, parse
 from updater.errors import EditError
 from updater.model.change import Bump, Place, Reference, Role
 from updater.model.image import ImageRef
-from updater.pipeline.edit import edit, splice
+from updater.pipeline.edit import edit, refusal, splice
 
 TEXT = """# values
 web:
@@ -143,3 +143,22 @@ def test_splice() -> None:
     change = edit("v.yaml", text, [(reference, reference.image.at("22"), "why")])
     assert change.after == "image: a:22"
     assert splice("abc", []) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "why"),
+    [
+        pytest.param("image: nginx:1", ("2", None), "", id="a tag"),
+        pytest.param("image: nginx:1", (None, f"sha256:{'1' * 64}"), "", id="a digest"),
+        pytest.param("image: nginx:$(TAG)", ("2", None), "v.yaml:1: the tag comes from a template", id="a template"),
+        pytest.param(
+            "image: {repository: nginx, tag: v1}",
+            (None, f"sha256:{'1' * 64}"),
+            "v.yaml:1: a digest without a tag has no place here",
+            id="a digest where a tag has its place",
+        ),
+    ],
+)
+def test_a_refusal_is_known_before_the_file_is_touched(text: str, target: tuple[str, str], why: str) -> None:
+    (reference,) = references(parse("v.yaml", text))
+    assert refusal(reference, reference.image.at(*target)) == why

@@ -161,7 +161,7 @@ def inline(document: Document, editor: str, holder: Mapping, key: str) -> Refere
         return None
     if isinstance(node, Scalar) and not node.style and not is_text(text):
         return None  # `image: true`, `image: 1`, `image:`
-    text = text.strip()  # a literal block ends with a line break
+    text = text.rstrip("\n")  # a block scalar ends with a line break
     template = _TEMPLATE.search(text)
     name, tag, digest = split(text[: template.start()] if template else text)
     image = named(name)

@@ -53,6 +53,15 @@ def edit(path: str, before: str, wanted: Sequence[tuple[Reference, ImageRef, str
     return Change(path, before, splice(before, edits), tuple(bumps))
 
 
+def refusal(reference: Reference, target: ImageRef) -> str:
+    """Why a reference cannot be made to say the target, before its file is touched; empty where it can."""
+    try:
+        _editor(reference.editor).edit(reference, target)
+    except EditError as error:
+        return str(error)
+    return ""
+
+
 def splice(text: str, edits: Sequence[Edit], offset: int = 0) -> str:
     """Apply ordered edits to a text that begins at character `offset` of the file."""
     pieces, at = [], 0
