@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -120,6 +120,7 @@ def _is_text(token: str) -> bool:
     return all(reader(f"a: {token}") == {"a": token} for reader in readers)
 
 
+@settings(deadline=None)  # a loaded machine is no failure
 @given(pieces=streams(), old=OLD, new=TAGS)
 def test_only_the_planted_versions_change(pieces: list[Piece], old: str, new: str) -> None:
     before = _render(pieces, old)
@@ -153,6 +154,7 @@ def _check(pieces: list[Piece], after: str, tag: str, *, fresh: bool) -> None:
     assert at == len(after)
 
 
+@settings(deadline=None)  # a loaded machine is no failure
 @given(pieces=streams(), old=OLD, new=TAGS)
 def test_an_edit_is_done_once(pieces: list[Piece], old: str, new: str) -> None:
     """A second look at the result finds the targets in place and changes nothing."""
@@ -163,6 +165,7 @@ def test_an_edit_is_done_once(pieces: list[Piece], old: str, new: str) -> None:
     assert edit("v.yaml", once, [(r, r.image.at(new), "") for r in again]).after == once
 
 
+@settings(deadline=None)  # a loaded machine is no failure
 @given(pieces=streams(), old=OLD)
 def test_words_leave_out_documents_but_no_reference_of_theirs(pieces: list[Piece], old: str) -> None:
     text = _render(pieces, old)
@@ -171,6 +174,7 @@ def test_words_leave_out_documents_but_no_reference_of_theirs(pieces: list[Piece
     assert [r for r in some if r.spelled == "ghcr.io/acme/api"] == [r for r in every if r.spelled == "ghcr.io/acme/api"]
 
 
+@settings(deadline=None)  # a loaded machine is no failure
 @given(st.text(alphabet="[]{}-?:,&*!|>'\"%@`#~ \n\r\tab1.\ufeff\x85\u2028💾", max_size=200))
 def test_no_text_breaks_the_reader(text: str) -> None:
     """Whatever is in a file, reading ends with nodes or with a reason, and places are where they say."""
@@ -181,6 +185,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
             assert reference.unwritable or place.value in text[place.start : place.end]
 
 
+@settings(deadline=None)  # a loaded machine is no failure
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_reader(data: bytes) -> None:
     document = parse("x.yaml", data)
