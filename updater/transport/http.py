@@ -387,6 +387,8 @@ class _Transport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
         port = url.port or (443 if url.scheme == "https" else 80)
+        if port > 65535:  # the resolver takes it modulo 65536
+            raise httpx.InvalidURL("no such port")
         pool = self._pool(url.scheme, self._routes.proxy(url.scheme, url.host, port))
         assert isinstance(request.stream, httpx.SyncByteStream)
         answer = pool.handle_request(
