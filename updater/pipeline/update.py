@@ -29,7 +29,7 @@ from updater.model.image import ImageRef
 from updater.model.tag import Needs, Scan, Tag
 from updater.pipeline.commit import commit
 from updater.pipeline.decide import decide
-from updater.pipeline.edit import edit
+from updater.pipeline.edit import edit, refusal
 from updater.pipeline.find import File, Finder, Owned, Owners
 from updater.pipeline.report import Failure, Outcome, Report, Row, Written, held
 from updater.pipeline.scan import RegistryOf, Scans, resolve, scan
@@ -341,9 +341,9 @@ class _Cycle:
                 return Row(item, Outcome.FAILED, str(decision), str(decision), **place)
             case Hold():
                 return held(item, decision.reason, decision.why, newest=decision.newest, **place)
-            case Update() if one.reference.unwritable and item.write:
+            case Update() if item.write and (obstacle := refusal(one.reference, decision.target)):
                 newest = decision.newest or decision.target.version
-                return held(item, Reason.NOT_WRITABLE, one.reference.unwritable, newest=newest, **place)
+                return held(item, Reason.NOT_WRITABLE, obstacle, newest=newest, **place)
             case Update():
                 outcome = Outcome.UPDATED if item.write else Outcome.AVAILABLE
                 place |= {"target": decision.target.version, "newest": decision.newest}
