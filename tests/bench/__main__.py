@@ -1,0 +1,270 @@
+"""`make bench`: what the product costs, as ratios to a floor that does the same work without it, in one run.
+
+Every figure is taken from a process of its own, which gets a clean environment and a data folder that nobody used.
+CPU is user and system time of that process and of all the children that it waited for (wait4, getrusage). Where two
+sides are compared they take turns, after one uncounted run each, and the medians are divided.
+
+once            `updater once` with 50 images to bump in one commit, from the start of the process to the push, against
+                floor.py: it imports the same third-party modules (those that `once` was seen to import), lists tags
+                with one httpx.Client, then clones, replaces, commits and pushes with plain git. Both must leave the
+                same tree on the server. Wall time and CPU, each divided by the floor's.
+start           `updater --version` against `python -c "import typer, rich"`: wall time.
+no-op cycle     50 images with nothing new in a process that is up (resident.py): wall time, CPU, and the requests that
+                httpx logs; the median of the cycles after the first.
+resident        memory (VmRSS) of `updater run` after eight seconds of polling these 50 images each second (daemon.py).
+stream          find, edit and verify one image in a stream of 2,000 documents and 5 MB, in memory (memory.py); the
+                best of five, and so below.
+1,000 images    CPU per image at 1,000 images divided by that at 100, of a no-op cycle and of the first cycle, which
+                bumps every image (resident.py).
+10,000 tags     time to decide about them with a semver range (memory.py); for information.
+
+Ratios hold on a busy machine, seconds do not: the last line tells how much else ran.
+
+The registry is `docker-registry` and the Git server nginx with `git http-backend` where they are installed, else the
+embedded ones; the head of the table says which. It prints figure, goal and verdict, writes bench.json, and exits 0,
+also where a goal is missed or something could not be measured: then it says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tests.bench import daemon, lab, measure
+
+TOP = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+IMAGES, TAGS = 50, 200
+FEW, MANY, MANY_TAGS = 100, 1000, 10
+ROUNDS, START_ROUNDS, CYCLES = 9, 15, 9
+MANY_CYCLES = 3
+PIPE_WIDTH = 130  # characters of a line where no terminal says how many it has
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured value; `goal` is the most that it may be, None where it is only told. `note` says what it is of."""
+
+    name: str
+    value: float
+    unit: str
+    goal: float | None
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        return None if self.goal is None else self.value <= self.goal
+
+
+class Bench:
+    """One run: measures by section, and tells `progress` what it is about."""
+
+    def __init__(self, servers: lab.Lab, progress: Progress) -> None:
+        self._lab, self._progress = servers, progress
+        self.figures: list[Figure] = []
+        self.failures: list[str] = []
+        self.details: dict[str, Any] = {}
+
+    def run(self) -> None:
+        with self._step(f"seeding {IMAGES} repositories of {TAGS} tags"):
+            fleet = self._lab.fleet("fleet", IMAGES, lab.tags(TAGS))
+        self._try(lambda: self._once(fleet))
+        self._try(self._start)
+        self._try(lambda: self._resident(fleet))
+        self._try(lambda: self._daemon(fleet))
+        self._try(self._memory)
+        self._try(self._growth)
+
+    def _try(self, section: Callable[[], None]) -> None:
+        """A section that cannot be measured leaves the others alone."""
+        try:
+            section()
+        except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as err:
+            self.failures.append(str(err))
+
+    @contextmanager
+    def _step(self, what: str, total: int = 1) -> Iterator[Any]:
+        """Show a section, and yield what counts its turns."""
+        task = self._progress.add_task(what, total=total)
+        yield lambda: self._progress.advance(task)
+        self._progress.update(task, completed=total)
+
+    def _add(self, name: str, value: float, unit: str, goal: float | None, note: str = "") -> None:
+        self.figures.append(Figure(name, value, unit, goal, note))
+
+    def _ratio(self, name: str, of: str, ours: float, floor: float, goal: float) -> None:
+        self._add(name, ours / floor, f"x {of}", goal, f"{ours:.3f} s to {floor:.3f} s")
+
+    def _once(self, fleet: lab.Fleet) -> None:
+        plan = self._lab.folder / "plan.json"
+
+        def once() -> measure.Run:
+            return self._commit(fleet, [lab.updater(), "once", "--config", str(fleet.config)], "once")
+
+        def floor() -> measure.Run:
+            return self._commit(fleet, [lab.python(), str(HERE / "floor.py"), str(plan)], "the floor")
+
+        with self._step("once against the floor", 2 * ROUNDS) as done:
+            self._plan(fleet, plan)
+            once()
+            tree = fleet.tree
+            floor()
+            if fleet.tree != tree:
+                raise RuntimeError("once and the floor did not write the same")
+            ours, floors = measure.alternate(ROUNDS, once, floor, done=done)
+        self._ratio(f"once, {IMAGES} bumps: wall", "floor", measure.wall(ours), measure.wall(floors), 1.5)
+        self._ratio(f"once, {IMAGES} bumps: CPU", "floor", measure.cpu(ours), measure.cpu(floors), 2.0)
+        self.details["once"] = {"once": list(map(_seconds, ours)), "floor": list(map(_seconds, floors))}
+
+    def _plan(self, fleet: lab.Fleet, plan: Path) -> None:
+        """Learn what `once` imports, and write down for the floor what to do."""
+        seen = self._lab.folder / "modules.json"
+        command = [lab.python(), str(HERE / "modules.py"), str(seen), "once", "--config", str(fleet.config)]
+        self._commit(fleet, command, "once")
+        modules = json.loads(seen.read_text())
+        self.details["modules"] = sorted({name.partition(".")[0] for name in modules})
+        plan.write_text(
+            json.dumps(
+                {
+                    "modules": modules,
+                    "registry": self._lab.registry_url,
+                    "url": fleet.url,
+                    "header": self._lab.git_header,
+                    "places": fleet.places,
+                }
+            )
+        )
+
+    def _commit(self, fleet: lab.Fleet, command: list[str], who: str) -> measure.Run:
+        """Run what must push exactly one commit on the branch as it was at first."""
+        fleet.rewind()
+        taken = measure.run(command, self._lab.environment())
+        if fleet.parent != fleet.base:
+            raise RuntimeError(f"{who} did not push exactly one commit: {taken.output[-2000:]}")
+        return taken
+
+    def _start(self) -> None:
+        def version() -> measure.Run:
+            return measure.run([lab.updater(), "--version"], self._lab.environment())
+
+        def floor() -> measure.Run:
+            return measure.run([lab.python(), "-c", "import typer, rich"], self._lab.environment())
+
+        with self._step("start", 2 * START_ROUNDS) as done:
+            version()
+            floor()
+            ours, floors = measure.alternate(START_ROUNDS, version, floor, done=done)
+        self._ratio("updater --version: wall", "import typer, rich", measure.wall(ours), measure.wall(floors), 1.5)
+
+    def _cycles(self, fleet: lab.Fleet, cycles: int) -> dict[str, Any]:
+        fleet.rewind()
+        command = [lab.python(), str(HERE / "resident.py"), str(fleet.config), str(cycles)]
+        found: dict[str, Any] = measure.run(command, self._lab.environment()).document()
+        self.details[f"cycles of {found['images']} images"] = found
+        return found
+
+    def _resident(self, fleet: lab.Fleet) -> None:
+        with self._step(f"{CYCLES} cycles of {IMAGES} images"):
+            found = self._cycles(fleet, CYCLES)
+        name = f"no-op cycle, {IMAGES} images"
+        self._add(f"{name}: requests", found["requests"], "requests", IMAGES)
+        self._add(f"{name}: wall", _median(found, "wall"), "s", 0.3)
+        self._add(f"{name}: CPU", _median(found, "cpu"), "CPU-s", 0.15)
+
+    def _daemon(self, fleet: lab.Fleet) -> None:
+        """The branch holds the newest tags since the cycles before."""
+        with self._step(f"updater run, {IMAGES} images"):
+            held = daemon.memory(fleet.config, IMAGES, self._lab.environment())
+        self._add(f"updater run, {IMAGES} images: resident", held, "MiB", 80)
+
+    def _memory(self) -> None:
+        with self._step("5 MB of YAML, 10,000 tags"):
+            found = measure.run([lab.python(), str(HERE / "memory.py")], self._lab.environment()).document()
+        self._add("one image in 5 MB, 2,000 documents", found["stream"], "s", 0.15)
+        self._add("10,000 tags by semver", found["decide"], "s", None)
+
+    def _growth(self) -> None:
+        per_image: dict[int, tuple[float, float]] = {}
+        for count in (FEW, MANY):
+            with self._step(f"{count} images of {MANY_TAGS} tags"):
+                found = self._cycles(self._lab.fleet(f"fleet-{count}", count, lab.tags(MANY_TAGS)), MANY_CYCLES)
+            per_image[count] = _median(found, "cpu") / count, found["first"]["cpu"] / count
+        for kind, (few, many) in zip(("no-op", "first"), zip(*per_image.values(), strict=True), strict=True):
+            note = f"{1000 * many:.2f} ms to {1000 * few:.2f} ms"
+            self._add(f"{MANY} images, {kind} cycle: CPU an image", many / few, f"x {FEW} images", 1.2, note)
+
+
+def _seconds(taken: measure.Run) -> dict[str, float]:
+    return {"wall": taken.wall, "cpu": taken.cpu, "peak_mib": taken.peak}
+
+
+def _median(found: dict[str, Any], what: str) -> float:
+    values: list[float] = [cycle[what] for cycle in found["cycles"]]
+    return median(values)
+
+
+def _table(figures: list[Figure], servers: dict[str, str]) -> Table:
+    title = f"registry: {servers['registry']} · Git server: {servers['git']}"
+    shown = Table("FIGURE", "MEASURED", "GOAL", "VERDICT", title=title, title_justify="left", box=None, pad_edge=False)
+    for one in figures:
+        verdict = {None: "", True: "[green]met[/]", False: "[red]missed[/]"}[one.met]
+        goal = "" if one.goal is None else f"<= {one.goal:g}"
+        shown.add_row(one.name, f"{one.value:.3g} {one.unit}{one.note and f': {one.note}'}", goal, verdict)
+    return shown
+
+
+def main() -> None:
+    """Measure, print, write bench.json."""
+    err = Console(stderr=True)
+    started = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with (
+        tempfile.TemporaryDirectory(prefix="updater-bench-", ignore_cleanup_errors=True) as name,
+        lab.lab(Path(name)) as servers,
+        Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress,
+    ):
+        bench = Bench(servers, progress)
+        bench.run()
+        where = servers.servers
+    _tell(bench, where, time.monotonic() - started)
+
+
+def _tell(bench: Bench, where: dict[str, str], seconds: float) -> None:
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out.width = PIPE_WIDTH
+    out.print(_table(bench.figures, where))
+    for failure in bench.failures:
+        out.print(f"[red]not measured:[/] {escape(failure)}")
+    load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs"
+    out.print(f"{seconds:.0f} s with Python {platform.python_version()}, {load}; every run is in bench.json")
+    figures = [asdict(figure) | {"met": figure.met} for figure in bench.figures]
+    document = {
+        "figures": figures,
+        "failures": bench.failures,
+        "servers": where,
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "seconds": round(seconds, 1),
+        "details": bench.details,
+    }
+    (TOP / "bench.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What needs neither registry nor Git, in a process of its own; prints JSON in seconds.
+
+Each is the best of some rounds: what else runs on the machine only adds.
+
+`stream`: one image bumped in a stream of 2,000 documents: find the reference, edit it, verify the result.
+`decide`: 10,000 tags and a semver range: filter, parse, order, decide, with a reason for each tag.
+"""
+
+from __future__ import annotations
+
+import json
+import timeit
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from updater.editors.base import references
+from updater.editors.document import Words, parse
+from updater.model.decision import Update
+from updater.model.image import ImageRef
+from updater.model.tag import Scan, Tag
+from updater.pipeline.decide import decide
+from updater.pipeline.edit import edit
+from updater.policies.rule import Rule
+from updater.policies.semver import Semver
+
+ROUNDS = 5
+DOCUMENTS = 2000
+TAGS = 10_000
+
+
+def _document(n: int) -> str:
+    """About 2.5 kB: a Deployment with what people put around an image."""
+    env = "".join(f'            - {{name: SETTING_{k}, value: "{n * 7919 % 104729}-{k}"}}\n' for k in range(38))
+    return (
+        f"apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: app-{n}\n  labels:\n    app: app-{n}\nspec:\n"
+        f"  replicas: 2\n  template:\n    spec:\n      containers:\n        - name: main  # the one that matters\n"
+        f"          image: registry.example.test/team/app-{n}:1.0.0\n          env:\n{env}"
+    )
+
+
+def stream() -> float:
+    """Bump one image of the stream; the best of the rounds."""
+    data = "---\n".join(_document(n) for n in range(DOCUMENTS)).encode()
+    name = f"registry.example.test/team/app-{DOCUMENTS // 2}"
+
+    def bump() -> None:
+        document = parse("all.yaml", data, Words([name]))
+        (found,) = (one for one in references(document) if one.image.name == name)
+        change = edit("all.yaml", document.text, [(found, found.image.at("1.0.1"), "newest")])
+        if len(change.after) != len(data) or change.after.count("1.0.1") != 1:
+            raise RuntimeError("the edit is wrong")
+
+    return _best(bump)
+
+
+def decided() -> float:
+    """Decide about 10,000 tags; the best of the rounds."""
+    names = [f"1.{n // 100}.{n % 100}" if n % 5 else f"1.{n // 100}.{n % 100}-rc.{n}" for n in range(TAGS)]
+    now = datetime.now(UTC)
+    current = ImageRef.parse("registry.example.test/team/app:1.0.1")
+
+    def choose() -> None:
+        scan = Scan(current.name, tuple(map(Tag, names)), now)
+        decision = decide(Rule(policy=Semver(range="1.x")), current, scan)
+        if not isinstance(decision, Update) or decision.target.tag != "1.99.99":
+            raise RuntimeError(f"the decision is wrong: {decision}")
+
+    return _best(choose)
+
+
+def _best(work: Callable[[], None]) -> float:
+    return min(timeit.repeat(work, number=1, repeat=ROUNDS))
+
+
+def main() -> dict[str, Any]:
+    return {"stream": stream(), "decide": decided()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main()))

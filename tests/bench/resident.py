@@ -1,0 +1,82 @@
+"""Cycles of a daemon that is up: clients are built once, then cycle after cycle in one process of its own.
+
+`resident.py CONFIG CYCLES` prints JSON: `first` (from nothing: clone, list, decide, commit, push), `cycles` that find
+nothing to do, each with wall and CPU seconds (git's processes included), and `requests` to registries of one more.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import git.cmd  # noqa: F401  the product imports it with the first git process; here that is no part of a cycle
+
+from updater.config.load import load
+from updater.daemon.build import build
+from updater.pipeline.report import Outcome, Report
+from updater.pipeline.update import update
+
+
+def main(config: str, cycles: int) -> dict[str, Any]:
+    settings = load(Path(config))
+    with build(settings) as world:
+
+        def cycle() -> Report:
+            return update(world, settings.items, datetime.now(UTC))
+
+        first, report = _timed(cycle)
+        _expect(report, Outcome.UPDATED, len(settings.items))
+        measured = []
+        for _ in range(cycles):
+            spent, report = _timed(cycle)
+            _expect(report, Outcome.UP_TO_DATE, len(settings.items))
+            measured.append(spent)
+        return {"images": len(settings.items), "first": first, "cycles": measured, "requests": _requests(cycle)}
+
+
+def _timed(cycle: Callable[[], Report]) -> tuple[dict[str, float], Report]:
+    cpu, wall = _cpu(), time.perf_counter()
+    report = cycle()
+    return {"wall": time.perf_counter() - wall, "cpu": _cpu() - cpu}, report
+
+
+def _cpu() -> float:
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def _expect(report: Report, outcome: Outcome, count: int) -> None:
+    """A cycle that did something else must not pass for a fast one."""
+    found = [row.outcome for row in report.rows]
+    if found != [outcome] * count or report.failures:
+        raise RuntimeError(f"expected {count} times {outcome}, found {set(found)}; {report.failures[:3]}")
+
+
+def _requests(cycle: Callable[[], object]) -> int:
+    """Count what httpx logs: one line a request."""
+    counter = _Counter()
+    logger = logging.getLogger("httpx")
+    logger.addHandler(counter)
+    logger.setLevel(logging.INFO)
+    cycle()
+    return counter.seen
+
+
+class _Counter(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen += record.getMessage().startswith("HTTP Request:")
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1], int(sys.argv[2]))))
