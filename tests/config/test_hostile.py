@@ -5,9 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Iterator
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
@@ -50,6 +55,7 @@ HOSTILE = [
     ),
     ("unclosed text", "data: 'x\n", "2:1", "broken YAML: unexpected end of stream (while scanning a quoted scalar)"),
     ("control character", "data: \x07\n", "1:1", "a character that YAML does not allow"),
+    ("YAML from the future", "# x\n%YAML 1.20\n---\nlog: {}\n", "2:1", "an unknown version of YAML"),
     ("list at the top", "- a\n", "1:1", "a list"),
     ("word at the top", "hello\n", "1:1", "a text"),
     ("deep lists", "a: " + "[" * 100_000, f"1:{MAX_DEPTH + 3}", f"more than {MAX_DEPTH} levels of nesting"),
@@ -162,6 +168,35 @@ TREES = st.recursive(
 @given(tree=st.dictionaries(KEYS, TREES, max_size=5))
 def test_any_tree_is_settings_or_a_report(tmp_path: Path, tree: dict[str, object]) -> None:
     """JSON is YAML; whatever it holds, a mistake of the operator is never our bug."""
+    file = tmp_path / "updater.yaml"
+    file.write_text(json.dumps(tree))
+    with contextlib.suppress(ConfigError):
+        load(file, {})
+
+
+FULL = Path(__file__).parents[2] / "config" / "full.yaml"
+
+
+def _places(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place of a tree, its top left out."""
+    steps = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in steps:
+        yield (*path, key)
+        yield from _places(value, (*path, key))
+
+
+PLACES = tuple(_places(yaml.safe_load(FULL.read_text())))
+
+
+@hypothesis(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.sampled_from(PLACES), value=TREES)
+def test_any_value_at_any_place_is_settings_or_a_report(
+    tmp_path: Path, place: tuple[str | int, ...], value: object
+) -> None:
+    """The example of every setting with one value replaced."""
+    tree = yaml.safe_load(FULL.read_text())
+    holder = reduce(getitem, place[:-1], tree)
+    holder[place[-1]] = value
     file = tmp_path / "updater.yaml"
     file.write_text(json.dumps(tree))
     with contextlib.suppress(ConfigError):

@@ -49,6 +49,8 @@ def reference(value: str) -> SecretRef | None:
 
 
 def _path(value: Any) -> Path:
+    if isinstance(value, Path):
+        return value
     path = text(value, "a path")
     return folder_of(path) / Path(path).expanduser()
 

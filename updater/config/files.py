@@ -34,7 +34,7 @@ class Files:
         except ConfigError as err:
             self.problems += err.problems
             if not any(source.path == path for source in self.sources):
-                self.sources.append(Source(path, (), b""))  # it counts as changed once it can be read
+                self.sources.append(Source(path))  # it counts as changed once it can be read
             return Map(Mark(str(path), 1, 1, 1, 1, ""))
         for entry, mark in self._includes(tree):
             for file in self._named(entry, mark, path, (*above, path)):
@@ -69,6 +69,7 @@ class Files:
             self.problems.append(mark.problem(f"an include cycle ({names})", "files that do not include each other"))
             return []
         if not only.is_file():
+            self.sources.append(Source(only))
             self.problems.append(mark.problem(f"no file {str(only)!r}", "a file, or a glob (which may match nothing)"))
             return []
         return [only] if only not in self._read else []

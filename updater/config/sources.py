@@ -13,13 +13,16 @@ MAX_BYTES = 1 << 20  # of one file; 1,000 images take some 200 kB
 MAX_FILES = 1_000
 
 
+UNREADABLE = b""  # the digest of what could not be read
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One file as it was read. `seen` is device, inode, size and time; `digest` that of its content."""
 
     path: Path
-    seen: tuple[int, ...]
-    digest: bytes
+    seen: tuple[int, ...] = ()
+    digest: bytes = UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +97,4 @@ def _differs(source: Source) -> bool:
             return False
         return read(source.path)[1].digest != source.digest
     except (OSError, ConfigError):
-        return True
+        return source.digest != UNREADABLE

@@ -106,6 +106,9 @@ def parse(text: str, file: str) -> Map:
         node = yaml.compose(text)
     except YAMLError as err:
         raise ConfigError([_syntax(err, file)]) from None
+    except AssertionError:  # what ruamel.yaml says of %YAML 1.7
+        line = text.count("\n", 0, text.find("%YAML")) + 1
+        raise ConfigError([Problem(file, line, 1, "", "an unknown version of YAML", "%YAML 1.2, or none")]) from None
     start = Mark(file, 1, 1, 1, 1, "")
     if node is None or (isinstance(node, ScalarNode) and _scalar(node, file) is None):
         return Map(start)
