@@ -188,7 +188,7 @@ def _places(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
 PLACES = tuple(_places(yaml.safe_load(FULL.read_text())))
 
 
-@hypothesis(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(PLACES), value=TREES)
 def test_any_value_at_any_place_is_settings_or_a_report(
     tmp_path: Path, place: tuple[str | int, ...], value: object

@@ -114,10 +114,6 @@ class Settings:
     items: tuple[Item, ...] = ()
     files: Sources = field(default_factory=Sources)
 
-    def repository(self, name: str) -> RepositorySettings:
-        """Return the repository of this name; there is one, as the names of items were checked."""
-        return next(entry for entry in self.repositories if entry.name == name)
-
 
 def registry_for(settings: Settings, host: str, repository: str) -> RegistrySettings:
     """Return the settings of an image's registry: the longest match at a path boundary, else those of no entry."""
