@@ -92,6 +92,16 @@ def test_an_endpoint_is_asked_instead_of_the_host(flavour: Flavour, tmp_path: Pa
             assert registry.digest("team/app", "1.0.0") == digest
 
 
-def test_plain_http_needs_to_be_allowed() -> None:
-    with Http() as http, pytest.raises(RegistryError, match="insecure: true"):
-        Registry("registry.example.com", http=http, endpoint="http://registry.example.com")
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [
+        pytest.param("http://registry.example.com", "insecure: true", id="plain HTTP that was not allowed"),
+        pytest.param("https://user:password@registry.example.com", "not an address", id="a login in it"),
+        pytest.param("https://registry.example.com:99999", "not an address", id="no such port"),
+        pytest.param("ftp://registry.example.com", "not an address", id="another scheme"),
+    ],
+)
+def test_an_endpoint_that_must_not_be_asked_is_refused(endpoint: str, words: str) -> None:
+    with Http() as http, pytest.raises(RegistryError, match=words) as refused:
+        Registry("registry.example.com", http=http, endpoint=endpoint)
+    assert "password" not in str(refused.value)

@@ -315,6 +315,19 @@ def test_a_digest_that_is_not_told_is_computed_from_the_bytes(head: bytes) -> No
         assert [asked.method for asked in server.requests] == ["HEAD", "GET"]
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["told in HEAD", "computed"])
+def test_another_manifest_than_the_digest_that_was_asked_for_is_refused(told: bool) -> None:
+    headers = [("Docker-Content-Digest", DIGEST)] if told else []
+    with asking(lambda asked: reply(200, b"" if asked.method == "HEAD" else MANIFEST, *headers)) as (
+        registry,
+        _server,
+        _,
+    ):
+        assert registry.digest("team/app", DIGEST) == DIGEST
+        with pytest.raises(RegistryError, match="another digest"):
+            registry.digest("team/app", "sha256:" + "0" * 64)
+
+
 def test_all_four_types_of_manifest_are_accepted() -> None:
     with asking(lambda _: reply(200, b"", ("Docker-Content-Digest", DIGEST))) as (registry, server, _):
         assert registry.digest("team/app", "1.0") == DIGEST

@@ -20,6 +20,7 @@ from updater.demo.registry import EmbeddedRegistry
 from updater.secrets import redact
 from updater.transport import http as module
 from updater.transport.http import Http, TransportError, without_secrets
+from updater.transport.proxies import Routes
 
 
 def soon(seconds: float = 5.0) -> float:
@@ -348,7 +349,7 @@ def test_a_configured_proxy_wins_over_the_environment_and_carries_its_own_login(
     ],
 )
 def test_no_proxy_takes_domains_ports_addresses_and_networks(entries: list[str], host: str, direct: bool) -> None:
-    routes = module._Routes.configured("http://proxy:3128", entries)
+    routes = Routes.configured("http://proxy:3128", entries)
     assert routes.proxy("https", host, 443) == (None if direct else "http://proxy:3128")
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit
 
@@ -97,7 +97,10 @@ class Registry:
         self.host = host.partition("/")[0]
         self.concurrency = concurrency
         self._base = _address(self.host, endpoint, insecure=insecure)
-        self._origin = _origin(self._base)
+        try:
+            self._origin = _origin(self._base)
+        except ValueError as err:
+            raise RegistryError(f"registry {self.host}: its endpoint is not an address") from err
         self.concurrency = concurrency
         self._scan_seconds = scan_seconds
         self._page = "" if self.host == DOCKER_HUB and endpoint is None else f"?n={PAGE_SIZE}"
@@ -136,20 +139,10 @@ class Registry:
             names.update(dict.fromkeys(filter(is_tag, _page(answer, what))))
             if len(names) > MAX_TAGS:
                 return Listing(tuple(names)[:MAX_TAGS], complete=False, why=f"more than {MAX_TAGS} tags")
-            try:
-                following = next_link(answer.values("link"))
-                if following is None:
-                    return Listing(tuple(names))
-                url = urljoin(answer.url, following).partition("#")[0]
-                foreign = _origin(url) != _origin(answer.url)
-            except ValueError as err:
-                return Listing(tuple(names), complete=False, why=f"the next page cannot be read: {err}")
-            if foreign:
-                return Listing(
-                    tuple(names), complete=False, why="the next page is on another host, which was not asked"
-                )
-            if url in seen:
-                return Listing(tuple(names), complete=False, why="the pages lead in a circle")
+            following, why = _following(answer, seen)
+            if following is None:
+                return Listing(tuple(names), complete=not why, why=why)
+            url = following
             seen.add(url)
         return Listing(tuple(names), complete=False, why=f"more than {MAX_PAGES} pages")
 
@@ -168,10 +161,10 @@ class Registry:
             self._expect(answer, what)
             digest = (answer.header("docker-content-digest") or "").strip()
             if is_digest(digest):
-                return digest
+                return _same(digest, reference, what)
         answer = self._ask(replace(question, method="GET"), url)
         self._expect(answer, what)
-        return f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
+        return _same(f"sha256:{hashlib.sha256(answer.body).hexdigest()}", reference, what)
 
     def _deadline(self) -> float:
         return time.monotonic() + self._scan_seconds
@@ -247,6 +240,21 @@ def _origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname, port
 
 
+def _following(answer: Answer, seen: Collection[str]) -> tuple[str | None, str]:
+    """Return the address of the next page; None at the end of the list, with the reason where it is cut off there."""
+    try:
+        given = next_link(answer.values("link"))
+        if given is None:
+            return None, ""
+        url = urljoin(answer.url, given).partition("#")[0]
+        foreign = _origin(url) != _origin(answer.url)
+    except ValueError as err:
+        return None, f"the next page cannot be read: {err}"
+    if foreign:
+        return None, "the next page is on another host, which was not asked"
+    return (None, "the pages lead in a circle") if url in seen else (url, "")
+
+
 def _page(answer: Answer, what: str) -> list[str]:
     """Return the names of one page of a tag list. Raises RegistryError for anything that is not one."""
     try:
@@ -261,6 +269,13 @@ def _page(answer: Answer, what: str) -> list[str]:
         if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags):
             return tags
     raise RegistryError(f"{what}: the answer is not a list of tags")
+
+
+def _same(digest: str, reference: str, what: str) -> str:
+    """Return the digest of an answer. Raises RegistryError where another one of that algorithm was asked for."""
+    if is_digest(reference) and reference != digest and reference.partition(":")[0] == digest.partition(":")[0]:
+        raise RegistryError(f"{what}: the answer has another digest, {digest}")
+    return digest
 
 
 def _error_code(body: bytes) -> str:

@@ -3,24 +3,18 @@
 The only module that imports httpx. What it promises, and why not plain httpx:
 
 * A total deadline. httpx's timeouts are per read, so a server that drips bytes holds a caller for as long as it
-  likes, also within the headers. Here every connect, handshake, read and write gets only the time that is left.
+  likes, also within the headers. Here every step gets only the time that is left (transport/sockets.py).
 * A cap on the bytes of a body. `Accept-Encoding: identity` is asked for and any other encoding refused, because
   64 KiB of gzip inflate to 64 MiB in one step.
 * No cookies, no redirects, no credentials kept anywhere: what a request does not carry is not sent.
 * TLS is verified against the system's trust and, where set, a private CA. One SSL context a CA file and process,
   made when the first https address is asked (21 ms of CPU each).
 * Proxies as configured, else the usual *_PROXY variables, which never apply to loopback addresses.
-
-Resolving a name is left to the system's resolver and its own time limits.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import math
-import os
-import socket
 import ssl
 import threading
 import time
@@ -41,8 +35,9 @@ import httpx
 from updater import __version__
 from updater.errors import UpdaterError
 from updater.secrets import remember
+from updater.transport.proxies import Routes
+from updater.transport.sockets import BoundedBackend, until
 
-CONNECT_TIMEOUT = 10.0  # seconds for one address, so that a dead IPv6 route leaves time for IPv4
 KEEP_ALIVE = 60.0  # seconds an idle connection is kept: common servers close at 60 to 75
 
 for _name in ("httpx", "httpcore"):
@@ -95,7 +90,7 @@ class Http:
         no_proxy: Sequence[str] = (),
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        routes = _Routes.configured(proxy, no_proxy) if proxy else _Routes.from_environment(no_proxy)
+        routes = Routes.configured(proxy, no_proxy) if proxy else Routes.from_environment(no_proxy)
         self._client = httpx.Client(
             transport=transport or _Transport(ca_file, routes),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -120,7 +115,7 @@ class Http:
         is not read to its end. Raises TransportError.
         """
         asked = f"{method} {without_secrets(url)}"
-        with _translated(asked), _until(deadline):
+        with _translated(asked), until(deadline):
             request = self._client.build_request(method, url, headers=headers, content=content)
             response = self._client.send(request, stream=True)
             try:
@@ -200,96 +195,6 @@ def _cause(err: BaseException) -> BaseException:
     return seen
 
 
-# --- time -----------------------------------------------------------------------------------------------------------
-
-
-class _Deadline(threading.local):
-    """The deadline of the request that this thread is about; synchronous code does one at a time."""
-
-    at = math.inf
-
-
-_deadline = _Deadline()
-
-
-@contextmanager
-def _until(deadline: float) -> Iterator[None]:
-    _deadline.at = deadline
-    try:
-        yield
-    finally:
-        _deadline.at = math.inf
-
-
-def _left(late: type[httpcore.TimeoutException], at_most: float | None = None) -> float | None:
-    """Return the seconds until the deadline, at most `at_most`, None for no end; raise when there are none left."""
-    left = _deadline.at - time.monotonic()
-    if left <= 0:
-        raise late
-    left = left if at_most is None else min(left, at_most)
-    return None if left == math.inf else left
-
-
-class _BoundedStream(httpcore.NetworkStream):
-    """A connection each step of which gets only the time that is left."""
-
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
-        self._inner = inner
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _left(httpcore.ReadTimeout, timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _left(httpcore.WriteTimeout, timeout))
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        left = _left(httpcore.ConnectTimeout, timeout)
-        return _BoundedStream(self._inner.start_tls(ssl_context, server_hostname, left))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
-
-
-class _BoundedBackend(httpcore.NetworkBackend):
-    """Connects to the addresses of a name one by one, within the time that is left."""
-
-    def __init__(self) -> None:
-        self._inner = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        failure: httpcore.ConnectError | httpcore.ConnectTimeout = httpcore.ConnectError(f"{host} has no address")
-        for address in _addresses(host, port):
-            try:
-                left = _left(httpcore.ConnectTimeout, timeout or CONNECT_TIMEOUT)
-                return _BoundedStream(self._inner.connect_tcp(address, port, left, local_address, socket_options))
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as err:
-                failure = err
-        raise failure
-
-
-def _addresses(host: str, port: int) -> list[str]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as err:  # UnicodeError: a label too long for IDNA
-        raise httpcore.ConnectError(f"{host} cannot be resolved") from err
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-# --- TLS ------------------------------------------------------------------------------------------------------------
-
-
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     """Return this process's context for the CA file as it is now. Raises TransportError when it cannot be read."""
     try:
@@ -309,78 +214,12 @@ def _tls_context_of(ca_file: Path | None, _changed: int) -> ssl.SSLContext:
     return context
 
 
-# --- routes ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Routes:
-    """Which proxy an address is reached through; `proxies` by scheme."""
-
-    proxies: Mapping[str, str]
-    direct: tuple[str, ...]
-    loopback_direct: bool
-
-    @classmethod
-    def configured(cls, proxy: str, no_proxy: Sequence[str]) -> _Routes:
-        return cls({"http": proxy, "https": proxy}, tuple(no_proxy), loopback_direct=False)
-
-    @classmethod
-    def from_environment(cls, no_proxy: Sequence[str]) -> _Routes:
-        """Read HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in lower case first, as curl does."""
-        both = {scheme: _variable(f"{scheme}_proxy") or _variable("all_proxy") for scheme in ("http", "https")}
-        proxies = {scheme: proxy for scheme, proxy in both.items() if proxy}
-        listed = no_proxy or [entry.strip() for entry in _variable("no_proxy").split(",")]
-        return cls(proxies, tuple(filter(None, listed)), loopback_direct=True)
-
-    def proxy(self, scheme: str, host: str, port: int) -> str | None:
-        """Return the proxy's address, None for a direct connection."""
-        found = self.proxies.get(scheme)
-        if found is None or (self.loopback_direct and _is_loopback(host)):
-            return None
-        return None if any(_covers(entry.lower(), host.lower(), port) for entry in self.direct) else found
-
-
-def _variable(name: str) -> str:
-    return os.environ.get(name) or os.environ.get(name.upper()) or ""
-
-
-def _is_loopback(host: str) -> bool:
-    address = _address(host)
-    return host == "localhost" or (address is not None and address.is_loopback)
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return None
-
-
-def _covers(entry: str, host: str, port: int) -> bool:
-    """Say whether an entry of no_proxy covers the host: `*`, a domain with or without dot, host:port, a network."""
-    if entry == "*":
-        return True
-    if (address := _address(host)) is not None and "/" in entry:
-        try:
-            return address in ipaddress.ip_network(entry, strict=False)
-        except ValueError:
-            return False
-    name, colon, wanted = entry.rpartition(":")
-    if colon and wanted.isdecimal() and "]" not in wanted and (name.count(":") == 0 or name.endswith("]")):
-        if int(wanted) != port:
-            return False
-        entry = name
-    entry = entry.strip("[]").removeprefix("*").removeprefix(".")
-    host = host.strip("[]")
-    return host == entry or host.endswith(f".{entry}")
-
-
 class _Transport(httpx.BaseTransport):
     """Hands httpx's requests to httpcore's pools: one for each scheme and proxy, made when it is first needed."""
 
-    def __init__(self, ca_file: Path | None, routes: _Routes) -> None:
+    def __init__(self, ca_file: Path | None, routes: Routes) -> None:
         self._ca_file, self._routes = ca_file, routes
-        self._backend = _BoundedBackend()
+        self._backend = BoundedBackend()
         self._pools: dict[tuple[str, str | None], httpcore.ConnectionPool] = {}
         self._lock = threading.Lock()
 
