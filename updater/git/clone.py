@@ -42,9 +42,11 @@ _REVISION = re.compile(r"[0-9a-f]{40}")
 _BRANCH = re.compile(r"(?!-|/|.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)|[/.]$))[^\x00-\x20\x7f~^:?*\[\\]+")
 _FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-show-forced-updates")
 _BLOBLESS = {"remote.origin.promisor": "true", "remote.origin.partialclonefilter": "blob:none"}
+_NO_BITMAPS = {"repack.writeBitmaps": "false"}  # on in a bare repository, and git dies where it lacks a blob
 _DAMAGE = re.compile(  # our side's words; what the remote's side says begins with `remote: `
     r"^(?!remote: ).*(?:corrupt|bad object|bad tree|unable to read tree|inflate: |not a git repository|unresolved"
-    r"|object file .* is empty|packfile .* cannot|index file|missing (?:blob|tree|commit) |invalid object)",
+    r"|object file .* is empty|packfile .* cannot|index file|missing (?:blob|tree|commit) |invalid object"
+    r"|could not fetch \w+ from promisor remote)",
     re.MULTILINE,
 )
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large|Read-only file system")
@@ -241,7 +243,8 @@ class Clone:
             raise self._error(f"fetch {branch} from", done)
         self._bare = fresh
         if folders.packs(self.folder) > MAX_PACKS:
-            self._local(Call(("repack", "-a", "-d", "-q")), "repack", _BLOBLESS)
+            folders.promise(self.folder)
+            self._local(Call(("repack", "-a", "-d", "-q")), "repack", _BLOBLESS | _NO_BITMAPS)
 
     def _read(self, wanted: list[str], max_bytes: int) -> dict[str, bytes]:
         blobs = Blobs(max_bytes)

@@ -90,6 +90,7 @@ def sweep(folder: Path) -> None:
     strange = [entry for entry in folder.iterdir() if entry.name not in _OURS]
     strange += (folder / "objects" / "info").glob("*alternates")
     strange += (folder / "objects" / "pack").glob("tmp_*")
+    strange += (folder / "objects" / "pack").glob(".tmp-*")
     strange += (folder / REFS).glob("*.lock")
     strange.append(folder / REFS / "=new")
     for path in strange:
@@ -120,3 +121,12 @@ def write_ref(folder: Path, branch: str, revision: str) -> None:
 def packs(folder: Path) -> int:
     """Count the packs; every fetch and every commit adds one."""
     return sum(1 for _ in (folder / "objects" / "pack").glob("*.pack"))
+
+
+def promise(folder: Path) -> None:
+    """Mark every pack as one that the remote has as well, which is true of all that was fetched or pushed.
+
+    `git repack` keeps what is in such packs; a commit of ours that it reaches only through them would be lost.
+    """
+    for pack in (folder / "objects" / "pack").glob("*.pack"):
+        pack.with_suffix(".promisor").touch()
