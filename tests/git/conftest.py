@@ -35,16 +35,12 @@ def _running(kind: type[Server], folders: pytest.TempPathFactory) -> Iterator[Se
 
 
 @pytest.fixture
-def room(server: Server, request: pytest.FixtureRequest, tmp_path: Path) -> Room:
+def room(server: Server, tmp_path: Path) -> Room:
     """A repository for this test alone, on each server in turn."""
-    return Room(server, _name(request), tmp_path)
+    return Room(server, tmp_path.name, tmp_path)
 
 
 @pytest.fixture
-def one(embedded: Server, request: pytest.FixtureRequest, tmp_path: Path) -> Room:
+def one(embedded: Server, tmp_path: Path) -> Room:
     """A repository for this test alone, where the kind of server does not matter."""
-    return Room(embedded, _name(request), tmp_path)
-
-
-def _name(request: pytest.FixtureRequest) -> str:
-    return "".join(c if c.isalnum() else "-" for c in request.node.name)
+    return Room(embedded, tmp_path.name, tmp_path)

@@ -141,4 +141,4 @@ def test_only_what_is_allowed_is_inside() -> None:
         "AWS_SECRET": "s",
         "HOME": "/r",
     }
-    assert outside(environment) == ("GIT_DIR", "AWS_KEY", "HOME")
+    assert outside(environment) == ("GIT_DIR", "AWS_SECRET", "HOME")

@@ -159,8 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
         )
         for size in sizes:
             left -= size
-            if left < 0:
-                raise ValueError("the body is too large")
+            if size < 0 or left < 0:
+                raise ValueError("the body is too large, or smaller than nothing")
             while size > 0:
                 chunk = self.rfile.read(min(size, _CHUNK))
                 if not chunk:

@@ -60,6 +60,7 @@ _HINTS = (
     ("Authentication failed", "the remote does not accept the login"),
     ("Permission denied (", "the remote does not accept the key"),
     ("Host key verification failed", "the host showed a key that is not pinned"),
+    ("fsck error", "the history holds an object that git's own check refuses"),
     ("unable to update url base from redirection", "the remote lives at another address now"),
 )
 
@@ -323,7 +324,8 @@ class Clone:
 
     def _error(self, what: str, done: Finished, *, local: bool = False) -> GitError:
         stderr = done.stderr.decode("utf-8", "replace")
-        damaged = (local or _DAMAGE.search(stderr)) and not done.cut and not _FULL.search(stderr)
+        ended_by_itself = not done.cut and done.code >= 0
+        damaged = ended_by_itself and (local or _DAMAGE.search(stderr)) and not _FULL.search(stderr)
         return (CloneDamaged if damaged else GitError)(self._text(what, "", done))
 
     def _text(self, what: str, why: str, done: Finished | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import time
@@ -103,11 +104,19 @@ def ref(branch: str) -> str:
 
 
 def read_ref(folder: Path, branch: str) -> str:
-    """Return the last head of a branch that was fetched or made here, or nothing."""
+    """Return the last head of a branch that was fetched or pushed here, or nothing.
+
+    A file that holds no revision, as a crash may leave it, is removed: git would stumble over it.
+    """
+    path = folder / ref(branch)
     try:
-        return (folder / ref(branch)).read_text().strip()
+        text = path.read_bytes()
     except OSError:
         return ""
+    if re.fullmatch(rb"[0-9a-f]{40}\n", text):
+        return text.decode().strip()
+    path.unlink(missing_ok=True)
+    return ""
 
 
 def write_ref(folder: Path, branch: str, revision: str) -> None:

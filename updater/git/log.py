@@ -41,7 +41,7 @@ def trailers(message: str) -> Iterator[tuple[str, str]]:
 
     git itself looks at the last paragraph only; a squash keeps the blocks of all its commits.
     """
-    for paragraph in re.split(r"\n[ \t]*\n", message.strip())[1:]:
+    for paragraph in re.split(r"\n[ \t]*\n", message.replace("\r\n", "\n").strip())[1:]:
         lines = re.sub(r"\n[ \t]+", " ", paragraph.strip()).splitlines()
         found = [_TRAILER.fullmatch(line) for line in lines]
         yield from ((match[1], match[2].strip()) for match in found if match and all(found))

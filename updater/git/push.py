@@ -10,7 +10,7 @@ _MOVED = re.compile(
     r"stale info|fetch first|non-fast-forward|cannot lock ref|failed to update ref|failed to lock|incorrect old value"
     r"|reference already exists|unable to resolve reference"
 )
-_REFUSED = re.compile(r"^!\t[^\t]*\t\[(?:remote )?(?:rejected|failure)\] ?(.*)$", re.MULTILINE)
+_REFUSED = re.compile(r"^!\t[^\t]*\t\[(?:remote )?rejected\] ?(.*)$", re.MULTILINE)
 
 
 class Outcome(StrEnum):

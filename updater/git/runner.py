@@ -28,6 +28,8 @@ ENVIRONMENT = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_ATTR_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "",  # no program, whatever core.askPass says
+    "GIT_PROXY_COMMAND": "",  # nor core.gitProxy
     "GIT_ALLOW_PROTOCOL": "",  # none; a remote adds its own
     "GIT_SSH_COMMAND": "false",
     "GIT_NO_REPLACE_OBJECTS": "1",
@@ -50,6 +52,7 @@ SETTINGS = {
     "fetch.recurseSubmodules": "false",
     "gc.auto": "0",
     "http.followRedirects": "false",
+    "http.sslVerify": "true",
     "http.lowSpeedLimit": "1",  # bytes a second, for lowSpeedTime seconds
     "http.lowSpeedTime": "30",
     "log.showSignature": "false",

@@ -1,0 +1,84 @@
+"""What history tells."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.lab.git import AT, AUTHOR, FILES, Room, git, person_commits
+from updater.git.log import trailers
+
+UPDATE = "Update r/a to 2\n\n- r/a 1 -> 2 in apps/a.yaml:1\n\nImage-Update: r/a 1 -> 2\nImage-Reason: r/a newest of 3\n"
+
+
+def test_commits_come_newest_first_with_who_when_and_why(one: Room) -> None:
+    bare = one.create(FILES)
+    clone = one.clone()
+    with clone.lock():
+        head = clone.fetch("main")
+        revision = clone.commit(head.revision, {"apps/a.yaml": b"image: r/a:2\n"}, UPDATE, AUTHOR, AT)
+        clone.push("main", head.revision, revision)
+        person_commits(bare, {"README.md": b"ho\n"}, "Say ho\n\nNot: a trailer\nbut text")
+        newest, ours, first = clone.log(clone.fetch("main").revision, limit=9)
+    assert (ours.revision, ours.at, ours.author, ours.email) == (revision, AT, AUTHOR.name, AUTHOR.email)
+    assert ours.message.strip() == UPDATE.strip()
+    assert ours.trailers == (("Image-Update", "r/a 1 -> 2"), ("Image-Reason", "r/a newest of 3"))
+    assert (newest.author, newest.trailers) == ("Person", ())
+    assert first.message.strip() == "First commit"
+
+
+def test_history_is_cut_by_number_and_by_age(one: Room) -> None:
+    one.create(FILES)
+    clone = one.clone()
+    with clone.lock():
+        revision = clone.fetch("main").revision
+        for n in range(5):
+            at = datetime(2036, 1, 1 + n, tzinfo=UTC)
+            revision = clone.commit(revision, {"n": b"%d" % n}, f"{n}\n", AUTHOR, at)
+        assert [row.message.strip() for row in clone.log(revision, limit=2)] == ["4", "3"]
+        since = datetime(2036, 1, 3, tzinfo=UTC) - timedelta(hours=1)
+        assert [row.message.strip() for row in clone.log(revision, limit=9, since=since)] == ["4", "3", "2"]
+
+
+def test_a_merge_counts_once(one: Room) -> None:
+    bare = one.create(FILES)
+    main = git(bare, "rev-parse", "main")
+    git(bare, "update-ref", "refs/heads/side", main)
+    side = person_commits(bare, {"side": b"1"}, "Side", branch="side")
+    tree = git(bare, "rev-parse", f"{side}^{{tree}}")
+    git(bare, "update-ref", "refs/heads/main", git(bare, "commit-tree", "-m", "Merge", "-p", main, "-p", side, tree))
+    clone = one.clone()
+    with clone.lock():
+        assert [row.message.strip() for row in clone.log(clone.fetch("main").revision, limit=9)] == [
+            "Merge",
+            "First commit",
+        ]
+
+
+def test_a_commit_is_shown_with_its_difference_though_its_files_were_never_read(room: Room) -> None:
+    bare = room.create(FILES)
+    revision = person_commits(bare, {"apps/a.yaml": b"image: r/a:2\n"})
+    clone = room.clone()
+    with clone.lock():
+        clone.fetch("main")
+        shown = clone.show(revision)
+    assert shown == git(bare, "log", "-p", "-1", revision) + "\n"
+    assert "-image: r/a:1.0.0\n+image: r/a:2\n" in shown
+
+
+SQUASH = "Squash (#7)\n\n* One\n\n- x\n\nA: 1\n\n* Two\n\n- y\n\nA: 2\n"
+TRAILERS: dict[str, tuple[str, list[tuple[str, str]]]] = {
+    "a subject is none": ("Subject: not a trailer", []),
+    "a block": ("S\n\nA: 1\nB-c: 2\n", [("A", "1"), ("B-c", "2")]),
+    "a block with text is none": ("S\n\nText\nA: 1\n", []),
+    "a line that goes on": ("S\n\nA: 1\n  and more\nB: 2", [("A", "1 and more"), ("B", "2")]),
+    "a squash keeps every block": (SQUASH, [("A", "1"), ("A", "2")]),
+    "carriage returns": ("S\r\n\r\nA: 1\r\n", [("A", "1")]),
+    "nothing": ("", []),
+}
+
+
+@pytest.mark.parametrize(("message", "found"), TRAILERS.values(), ids=TRAILERS.keys())
+def test_trailers_are_the_blocks_that_hold_nothing_else(message: str, found: list[tuple[str, str]]) -> None:
+    assert list(trailers(message)) == found
