@@ -208,6 +208,7 @@ class Clone:
         folders.create(self.folder, self.remote.url)
 
     def _fetch(self, branch: str | None) -> Head:
+        self._tidy()
         known = folders.read_ref(self.folder, branch) if branch else ""
         if branch and not known:
             return self._first(branch)
@@ -243,6 +244,9 @@ class Clone:
         if done.code or done.cut:
             raise self._error(f"fetch {branch} from", done)
         self._bare = fresh
+
+    def _tidy(self) -> None:
+        """Make one pack of many; before a fetch, so that a branch which nobody else writes comes here too."""
         if folders.packs(self.folder) > MAX_PACKS:
             folders.promise(self.folder)
             self._local(Call(("repack", "-a", "-d", "-q")), "repack", _BLOBLESS | _NO_BITMAPS)
