@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.git import SERVERS, Embedded, Room, Server, Ssh
+from tests.lab.git import SERVERS, Embedded, OldSsh, Room, Server, Ssh
 
 
 @pytest.fixture(scope="session", params=list(SERVERS))
@@ -24,6 +24,11 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield from _running(Ssh, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def old_ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from _running(OldSsh, tmp_path_factory)
 
 
 def _running(kind: type[Server], folders: pytest.TempPathFactory) -> Iterator[Server]:

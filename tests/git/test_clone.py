@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.lab.git import AT, AUTHOR, FILES, Room, git, hook, person_commits
+from tests.lab.git import AT, AUTHOR, FILES, Room, Server, git, hook, person_commits
 from updater.errors import GitError, PushRefused, PushRejected
 from updater.git.clone import Clone
 
@@ -184,3 +186,19 @@ def test_a_repository_that_is_not_there_is_named(room: Room) -> None:
     clone = room.clone()
     with clone.lock(), pytest.raises(GitError, match=rf"{room.name}: cannot ask for the head of .*{room.name}.git"):
         clone.fetch()
+
+
+@pytest.mark.parametrize("filters", ["true", "false"])
+def test_a_server_with_the_oldest_protocol_gives_every_file_too(old_ssh: Server, tmp_path: Path, filters: str) -> None:
+    room = Room(old_ssh, tmp_path.name, tmp_path)
+    bare = room.create(FILES)
+    git(bare, "config", "uploadpack.allowFilter", filters)
+    git(bare, "config", "uploadpack.allowAnySHA1InWant", "false")
+    for n in range(2):
+        clone = room.clone()
+        with clone.lock():
+            contents = clone.read(blob.oid for blob in clone.tree(clone.fetch("main").revision))
+            assert len(contents) == len(FILES) + n
+            base, revision = bump(clone, content=b"%d\n" % n)
+            clone.push("main", base, revision)
+        person_commits(bare, {f"apps/{n}.yaml": b"theirs %d\n" % n})

@@ -198,6 +198,7 @@ class Ssh(Server):
     """OpenSSH: one key may come in, and the host shows the key that is pinned."""
 
     needs: ClassVar[dict[str, str]] = {"sshd": "openssh-server", "ssh": "openssh-client"}
+    accept: ClassVar[str] = "GIT_PROTOCOL"
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -208,7 +209,7 @@ class Ssh(Server):
         shell = 'restrict,command="git shell -c \\"$SSH_ORIGINAL_COMMAND\\""'
         (root / "authorized_keys").write_text(f"{shell} {public}\n")
         self._port = free_port()
-        (root / "sshd_config").write_text(_SSHD.format(root=root, port=self._port))
+        (root / "sshd_config").write_text(_SSHD.format(root=root, port=self._port, accept=self.accept))
         (root / "known_hosts").write_text(self.known("host"))
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
@@ -229,6 +230,12 @@ class Ssh(Server):
     def key(self, name: str, known_hosts: str) -> SshKey:
         files = (SecretRef(f"file:{self.root / file}") for file in (name, known_hosts))
         return SshKey(private_key=next(files), known_hosts=next(files))
+
+
+class OldSsh(Ssh):
+    """OpenSSH as it is installed: it does not hand on which protocol git would like, so git speaks its oldest."""
+
+    accept: ClassVar[str] = "LANG"
 
 
 @dataclass(frozen=True)
@@ -288,5 +295,5 @@ KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 UsePAM no
 StrictModes no
-AcceptEnv GIT_PROTOCOL
+AcceptEnv {accept}
 """

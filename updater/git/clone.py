@@ -238,7 +238,8 @@ class Clone:
 
     def _get(self, branch: str, source: str) -> None:
         fresh = not folders.packs(self.folder)
-        done = self._network(Call(_FETCH, ("origin", f"+{source}:{folders.ref(branch)}")), _BLOBLESS)
+        whole = (self.folder / folders.WHOLE).exists()
+        done = self._network(Call(_FETCH, ("origin", f"+{source}:{folders.ref(branch)}")), {} if whole else _BLOBLESS)
         if done.code and "couldn't find remote ref" in done.stderr.decode("utf-8", "replace"):
             raise self._missing(branch)
         if done.code or done.cut:
@@ -269,8 +270,17 @@ class Clone:
         settings = _BLOBLESS | {"fetch.negotiationAlgorithm": "noop"}
         data = "".join(f"{oid}\n" for oid in oids).encode()
         done = self._network(Call((*_FETCH, "--stdin"), ("origin",), data=data), settings)
+        if done.code and b"unadvertised object" in done.stderr:
+            done = self._fetch_whole()
         if done.code or done.cut:
             raise self._error("fetch files from", done)
+
+    def _fetch_whole(self) -> Finished:
+        """Fetch the branch again with all its files: git's oldest protocol may filter, and yet give no file by name."""
+        assert self._head is not None
+        (self.folder / folders.WHOLE).touch()
+        value = f"+{self._head.revision}:{folders.ref(self._head.branch)}"
+        return self._network(Call((*_FETCH, "--refetch"), ("origin", value)), {})
 
     def _cat(self, oids: list[str], blobs: Blobs) -> None:
         self._bare = False

@@ -14,7 +14,8 @@ ASIDE = ".aside"  # one former folder is kept to be looked at
 PROBATION = 600.0  # seconds between two times that a damaged clone is made anew
 REFS = "refs/updater/"
 WORK = REFS + "=work"  # our last commit, pushed or not; no quoted name of a branch holds a `=`
-_OURS = frozenset({"HEAD", "config", "objects", "refs", "packed-refs"})
+WHOLE = "whole"  # a file: the remote sends files with their history, or not at all
+_OURS = frozenset({"HEAD", "config", "objects", "refs", "packed-refs", WHOLE})
 
 _CONFIG = """\
 # Written by the updater; a folder whose config differs from this is set aside.
