@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -83,6 +83,32 @@ def test_find_shows_what_nobody_tracks(path: WholePath) -> None:
     untracked = path.run("find", "--untracked", "--json")
     assert [row["owner"] for row in every.json["references"]] == ["api", None, "web"]
     assert [row["image"] for row in untracked.json["references"]] == [path.image("acme/other")]
+
+
+def test_tables_on_a_pipe_are_whole_and_to_the_letter(path: WholePath) -> None:
+    """Nothing is cut to a width, and no bracket or colon of a path is taken for markup."""
+    place = f"apps/[id]/:warning:/{'long-' * 40}/[/]/a.yaml"
+    path.create("odd", {place: manifest(path.image("acme/api"), "1.0.0")})
+    config = path.folder / "odd.yaml"
+    config.write_text(json.dumps(path.settings([path.entry("acme/api"), path.entry("acme/web")], ["odd"])))
+    found = path.run("find", config=config)
+    (row,) = found.out.splitlines()[1:]
+    assert row.split() == ["odd", "main", f"{place}:11", path.image("acme/api"), "1.0.0", "api"]
+    (first, *_) = path.run("check", config=config).out.splitlines()[1:]
+    assert first.split()[:4] == ["api", "1.0.0", "1.1.0", "available"]
+
+
+def test_colour_is_for_terminals_whatever_the_environment_says(
+    path: WholePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WholePath, "environment", _with(path.environment(), FORCE_COLOR="1", COLUMNS="40"))
+    ran = path.run("check")
+    assert "\x1b" not in ran.out + ran.err
+    assert "available" in ran.out
+
+
+def _with(environment: dict[str, str], **more: str) -> Callable[[WholePath], dict[str, str]]:
+    return lambda _: environment | more
 
 
 def test_a_broken_configuration_is_wrong_usage_and_nothing_is_done(path: WholePath) -> None:

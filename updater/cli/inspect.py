@@ -166,7 +166,7 @@ def find(
 
     Shows file:line, the entry that owns the reference or none, and why it can't be written.
     """
-    from updater.cli.show import err, grid, out, progress
+    from updater.cli.show import err, grid, out, plain, progress
     from updater.daemon.build import build
     from updater.pipeline.mentions import mentions
 
@@ -182,7 +182,7 @@ def find(
             place = f"{row['file']}:{row['line']}"
             note = row["unwritable"] or ("contested" if row["rivals"] else "")
             owner = row["owner"] or (" or ".join(row["rivals"]) if row["rivals"] else "-")
-            table.add_row(row["repository"], row["branch"], place, row["spelled"], row["current"], owner, note)
+            plain(table, row["repository"], row["branch"], place, row["spelled"], row["current"], owner, note)
         out.print(table)
         for skipped in found.skipped:
             err.print(
@@ -205,7 +205,7 @@ def history(
 
     Read from Git alone: the trailers of the commits.
     """
-    from updater.cli.show import err, grid, out
+    from updater.cli.show import err, grid, out, plain
     from updater.daemon.build import build
     from updater.pipeline.history import history as read
 
@@ -219,7 +219,7 @@ def history(
         table = grid("WHEN", "IMAGE", "OLD", "NEW", "COMMIT", "WHERE", "WHY")
         for row in found.rows:
             where = f"{row['repository']} {row['branch']}"
-            table.add_row(row["at"], row["image"], row["old"], row["new"], row["revision"][:12], where, row["reason"])
+            plain(table, row["at"], row["image"], row["old"], row["new"], row["revision"][:12], where, row["reason"])
         out.print(table)
     for failure in found.failures:
         err.print(f"failed: {failure['what']}: {failure['error']}", markup=False)

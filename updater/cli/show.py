@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,8 +21,18 @@ if TYPE_CHECKING:
     from updater.model.decision import Verdict
     from updater.pipeline.update import Progress
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+WIDE = 1_000_000  # characters of a line on a pipe: nothing is cut there
+
+
+def _console(*, stderr: bool) -> Console:
+    """Return a console that asks the stream alone whether it is a terminal, not $FORCE_COLOR or $COLUMNS."""
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    width = None if terminal else WIDE
+    return Console(stderr=stderr, force_terminal=terminal, width=width, highlight=False, emoji=False, soft_wrap=True)
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
 
 _COLOUR = {
     Outcome.FAILED: "red",
@@ -34,11 +45,16 @@ _MARKS = {Mark.CHOSEN: "green", Mark.CANDIDATE: "default", Mark.REJECTED: "dim"}
 
 
 def grid(*headings: str) -> Table:
-    """Return a plain table; nothing in it is cut on a pipe."""
+    """Return a plain table; its cells are markup, and nothing in it is cut on a pipe."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         table.add_column(heading, overflow="fold", no_wrap=not out.is_terminal)
     return table
+
+
+def plain(table: Table, *cells: str) -> None:
+    """Add a row of text from outside: a bracket in a path is a bracket."""
+    table.add_row(*map(escape, cells))
 
 
 def table(report: Report) -> None:
