@@ -260,6 +260,73 @@ def test_a_repository_that_is_gone_fails_alone(lab: Lab) -> None:
     assert [failure.what for failure in report.failures] == ["repository gone"]
 
 
+def test_a_login_that_is_not_there_fails_alone(lab: Lab) -> None:
+    """A secret that cannot be read stops its own registry and its own repository, and is said once for each."""
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0")})
+    other = lab.repository("other", {"b.yaml": pod("HOST/acme/api:1.0.0")})
+    login = "credentials: {kind: basic, username: u, password: 'file:/nowhere/secret'}"
+    config = lab.configure(
+        PLAIN.replace("{url: FLEET}", f"{{url: FLEET}}, {{url: OTHER, {login}}}"), fleet=fleet, other=other
+    )
+    report = lab.cycle(config)
+    assert rows(report)["api"].outcome == Outcome.UPDATED
+    assert [(f.what, "file:/nowhere/secret" in f.error) for f in report.failures] == [("repository other", True)]
+    with build(load(config, {})) as world:
+        told = [found.failures for found in (mentions(world), history(world, None, 10))]
+    assert [[failure["what"] for failure in failures] for failures in told] == [["repository other"]] * 2
+
+
+def test_a_proxy_that_is_not_known_fails_its_registry_alone(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0", "127.0.0.1:1/acme/api:1.0.0")})
+    down = "{host: '127.0.0.1:1', network: {proxy: 'env:NO_SUCH_VARIABLE'}}"
+    config = lab.configure(f"{PLAIN[:-2]}, {{image: '127.0.0.1:1/acme/api', name: down}}]\n", fleet=fleet)
+    config.write_text(config.read_text().replace("registries: [", f"registries: [{down}, "))
+    report = lab.cycle(config)
+    assert {name: row.outcome for name, row in rows(report).items()} == {"api": Outcome.UPDATED, "down": Outcome.FAILED}
+    assert ["NO_SUCH_VARIABLE" in failure.error for failure in report.failures] == [True]
+
+
+def test_a_repository_that_is_gone_is_no_fault_of_an_item_that_never_looks_there(lab: Lab) -> None:
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/other:1.0.0")})
+    config = lab.configure(
+        "repositories: [{url: FLEET}, {url: GONE}]\n"
+        "images:\n"
+        "  - {image: HOST/acme/api, name: api, update: [{repository: fleet}]}\n"
+        "  - {image: HOST/acme/web, name: web, update: [{repository: gone}]}\n",
+        fleet=fleet,
+        gone=fleet.replace("fleet", "gone"),
+    )
+    found = rows(lab.cycle(config))
+    assert (found["api"].outcome, found["api"].reason) == (Outcome.HELD, Reason.NOT_REFERENCED)
+    assert found["web"].outcome == Outcome.FAILED
+
+
+def test_the_default_branch_by_its_name_is_the_same_branch(lab: Lab) -> None:
+    """Two items that look at one branch contend for a reference, whether or not they spell the branch."""
+    lab.push("acme/api", "1.0.0", "1.1.0", "2.0.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0"), "envs/a.yaml": pod("HOST/acme/api:1.0.0")})
+    config = lab.configure(
+        "repositories: [{url: FLEET}]\n"
+        "images:\n"
+        "  - image: HOST/acme/api\n"
+        "    name: api\n"
+        "    update:\n"
+        "      - {name: one, repository: fleet, policy: {kind: semver, range: 1.x}}\n"
+        "      - {name: two, repository: fleet, branch: main, paths: [envs/], policy: {kind: semver, range: 2.x}}\n",
+        fleet=fleet,
+    )
+    with build(load(config, {}), everything=True) as world:
+        owners = [(row["file"], row["owner"]) for row in mentions(world).rows]
+    assert owners == [("a.yaml", "api/one"), ("envs/a.yaml", "api/two")]
+    report = lab.cycle(config)
+    assert len(report.rows) == 2
+    assert lab.commits("fleet")[:-1] == ["Update HOST/acme/api to 1.1.0 and 2.0.0"]
+    with build(load(config, {})) as world:
+        assert [row["new"] for row in history(world, None, 10).rows] == ["1.1.0", "2.0.0"]
+
+
 def test_an_empty_list_decides_nothing(lab: Lab) -> None:
     lab.push("acme/api", "1.0.0")
     lab.registry.seed("acme/empty", [])

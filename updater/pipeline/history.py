@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from updater.config.images import Item
-from updater.errors import GitError
 from updater.git.clone import Logged
 from updater.messages.commits import REASON, told
 from updater.pipeline.find import matches
-from updater.pipeline.update import LOCK_WAIT, Branch, World, branches
+from updater.pipeline.update import LOCK_WAIT, UNREACHED, World, everywhere
 from updater.secrets import redact
 
 DEPTH = 10_000  # commits of a branch that are looked through
@@ -28,19 +27,22 @@ class History:
 
 
 def history(world: World, items: Sequence[Item] | None, limit: int) -> History:
-    """Return the latest `limit` updates, of these items' images or of all."""
+    """Return the latest `limit` updates: of these items' images on the branches that they look at, or all."""
     found = History()
-    for branch in branches(world.settings) or [Branch(r, r.branch, ()) for r in world.settings.repositories]:
+    for branch in everywhere(world):
+        here = None if items is None else [item for item in items if item in branch.items]
+        if here == []:
+            continue
         clone = world.clone_of(branch.repository)
         try:
             with clone.lock(LOCK_WAIT):
                 head = clone.fetch(branch.name)
                 commits = clone.log(head.revision, limit=DEPTH)
-        except GitError as err:
+        except UNREACHED as err:
             found.failures.append({"what": f"repository {branch.repository.name}", "error": redact(str(err))})
             continue
         for logged in commits:
-            found.rows += _rows(branch.repository.name, head.branch, logged, items)
+            found.rows += _rows(branch.repository.name, head.branch, logged, here)
     found.rows.sort(key=lambda row: row["at"], reverse=True)
     del found.rows[limit:]
     return found
@@ -65,6 +67,3 @@ def _rows(repository: str, branch: str, logged: Logged, items: Sequence[Item] | 
         for one in told(logged.trailers)
         if items is None or any(matches(item, one.image) for item in items)
     ]
-
-
-

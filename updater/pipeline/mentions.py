@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from updater.errors import GitError
-from updater.pipeline.update import LOCK_WAIT, Branch, Checkout, Progress, World, branches, look, no_progress
+from updater.pipeline.update import LOCK_WAIT, UNREACHED, Checkout, Progress, World, everywhere, look, no_progress
 from updater.secrets import redact
 
 
@@ -21,15 +20,13 @@ class Mentions:
 
 def mentions(world: World, progress: Progress = no_progress) -> Mentions:
     """Read every branch that an item looks at, and the default branch of every other repository."""
-    wanted = branches(world.settings)
-    read = {branch.repository.name for branch in wanted}
-    wanted += [Branch(repo, repo.branch, ()) for repo in world.settings.repositories if repo.name not in read]
+    wanted = everywhere(world)
     found = Mentions()
     for done, branch in enumerate(wanted, 1):
         try:
             with world.clone_of(branch.repository).lock(LOCK_WAIT):
                 checkout = look(world, branch, everything=True)
-        except GitError as err:
+        except UNREACHED as err:
             found.failures.append({"what": f"repository {branch.repository.name}", "error": redact(str(err))})
         else:
             found.rows += _rows(checkout)

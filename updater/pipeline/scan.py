@@ -12,6 +12,7 @@ from updater.errors import RegistryError
 from updater.model.image import ImageRef
 from updater.model.tag import Scan, Tag
 from updater.registry.client import NotFound, Registry
+from updater.secrets import SecretError
 
 DIGESTS_AT_ONCE = 8  # images; each registry bounds its own requests
 
@@ -30,7 +31,7 @@ def scan(
     with ExitStack() as pools:
         running: dict[str, Future[Scan | RegistryError]] = {}
         for names in hosts.values():
-            workers = min(len(names), registry_of(next(iter(names.values()))).concurrency)
+            workers = min(len(names), _concurrency(next(iter(names.values())), registry_of))
             pool = pools.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="scan"))
             running |= {name: pool.submit(_tags, image, registry_of, now) for name, image in names.items()}
         for name, future in running.items():
@@ -56,6 +57,13 @@ def resolve(
         return dict(zip(lacking, answers, strict=True))
 
 
+def _concurrency(image: ImageRef, registry_of: RegistryOf) -> int:
+    try:
+        return registry_of(image).concurrency
+    except SecretError:
+        return 1  # each image is told on its own why its registry cannot be asked
+
+
 def _digests(image: ImageRef, tags: Collection[str], registry_of: RegistryOf) -> Resolved | RegistryError:
     digests: dict[str, str] = {}
     missing: set[str] = set()
@@ -66,6 +74,8 @@ def _digests(image: ImageRef, tags: Collection[str], registry_of: RegistryOf) ->
             missing.add(tag)
         except RegistryError as err:
             return err
+        except SecretError as err:
+            return _unknown_login(image, err)
     return Resolved(digests, frozenset(missing))
 
 
@@ -74,4 +84,11 @@ def _tags(image: ImageRef, registry_of: RegistryOf, now: datetime) -> Scan | Reg
         listing = registry_of(image).tags(image.repository)
     except RegistryError as err:
         return err
+    except SecretError as err:
+        return _unknown_login(image, err)
     return Scan(image.name, tuple(map(Tag, listing.names)), now, listing.complete, listing.why)
+
+
+def _unknown_login(image: ImageRef, err: SecretError) -> RegistryError:
+    """A secret that is not there now is this registry's trouble, and nobody else's."""
+    return RegistryError(f"{image.registry}: {err}")

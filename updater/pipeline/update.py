@@ -33,6 +33,7 @@ from updater.pipeline.edit import edit, refusal
 from updater.pipeline.find import File, Finder, Owned, Owners
 from updater.pipeline.report import Failure, Outcome, Report, Row, Written, held
 from updater.pipeline.scan import RegistryOf, Scans, resolve, scan
+from updater.secrets import SecretError
 from updater.transport.pace import backoff
 
 PUSH_TRIES = 12  # a branch that eight writers share took five at most (measured)
@@ -40,6 +41,7 @@ PUSH_WAIT = 0.2  # seconds, the base of the jittered waits between tries, double
 PUSH_WAIT_CAP = 5.0
 LOCK_WAIT = 300.0  # seconds to wait for another process at work in the same clone
 REPOSITORIES_AT_ONCE = 4  # each is a few child processes
+UNREACHED = (GitError, SecretError, OSError)  # what one repository may have, and the others not
 RESOLVE_ROUNDS = 5  # a decision asks for one digest; for another where that tag turns out to be gone
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
@@ -93,6 +95,34 @@ def branches(settings: Settings) -> list[Branch]:
     return found
 
 
+def everywhere(world: World) -> list[Branch]:
+    """Return every branch that some item looks at, and the default branch of every other repository."""
+    found = joined(world, branches(world.settings))
+    read = {branch.repository.name for branch in found}
+    return found + [Branch(repo, repo.branch, ()) for repo in world.settings.repositories if repo.name not in read]
+
+
+def joined(world: World, found: Sequence[Branch]) -> list[Branch]:
+    """Make one of what turns out to be one branch: a repository's default, and the same by its name.
+
+    Else two items could own one reference. Only a repository that has both is asked; one that cannot be stays as it is.
+    """
+    names = {branch.repository.name for branch in found if branch.name is not None}
+    result = list(found)
+    for default in (branch for branch in found if branch.name is None and branch.repository.name in names):
+        clone = world.clone_of(default.repository)
+        try:
+            with clone.lock(LOCK_WAIT):
+                head = clone.fetch(None).branch
+        except UNREACHED:
+            continue  # who reads it is told why
+        for branch in found:
+            if branch.repository is default.repository and branch.name == head:
+                result.remove(default)
+                result[result.index(branch)] = replace(branch, items=default.items + branch.items)
+    return result
+
+
 def look(world: World, branch: Branch, *, everything: bool = False) -> Checkout:
     """Return what Git says on a branch; a head that was seen before costs one question to the remote.
 
@@ -102,7 +132,7 @@ def look(world: World, branch: Branch, *, everything: bool = False) -> Checkout:
     last = world.looks.get(key)
     clone = world.clone_of(branch.repository)
     head = clone.fetch(branch.name)
-    if last is not None and last.head == head:
+    if last is not None and last.head == head and last.branch == branch:
         return last
     files = {blob.path: File(blob.path, blob.oid, blob.mode) for blob in clone.tree(head.revision)}
     owners = Owners(branch.items)
@@ -143,6 +173,7 @@ class _Cycle:
         self.scans: Scans = {}
         self.missing: dict[str, frozenset[str]] = {}  # tags by image that the list has and the registry has not
         self.decisions: dict[tuple[str, str], Decision | RegistryError] = {}
+        self.unread: dict[str, str] = {}  # items, and why a branch that they look at could not be read
         self.deciding = threading.Lock()
 
     def run(self) -> Report:
@@ -159,14 +190,16 @@ class _Cycle:
         return self.report
 
     def _look(self) -> list[Checkout]:
-        wanted_branches = [b for b in branches(self.world.settings) if any(i.name in self.due for i in b.items)]
+        concerned = {i.repository for i in self.due.values()}
+        near = [b for b in branches(self.world.settings) if concerned & {None, b.repository.name}]
+        wanted_branches = [b for b in joined(self.world, near) if any(i.name in self.due for i in b.items)]
         checkouts: list[Checkout] = []
         with ThreadPoolExecutor(REPOSITORIES_AT_ONCE, thread_name_prefix="look") as pool:
             looks = [(branch, pool.submit(self._look_at, branch)) for branch in wanted_branches]
             for done, (branch, future) in enumerate(looks, 1):
                 try:
                     checkouts.append(future.result())
-                except GitError as err:
+                except UNREACHED as err:
                     self._fail_branch(branch, err)
                 self.progress("repositories", done, len(looks))
         return checkouts
@@ -175,7 +208,8 @@ class _Cycle:
         with self.world.clone_of(branch.repository).lock(LOCK_WAIT):
             return look(self.world, branch)
 
-    def _fail_branch(self, branch: Branch, err: GitError) -> None:
+    def _fail_branch(self, branch: Branch, err: Exception) -> None:
+        self.unread |= {item.name: str(err) for item in branch.items}
         self.report.failures.append(Failure(f"repository {branch.repository.name}", str(err)))
         self.report.rows += [
             Row(item, Outcome.FAILED, str(err), str(err), repository=branch.repository.name, branch=branch.name)
@@ -245,7 +279,7 @@ class _Cycle:
         try:
             with self.world.clone_of(checkout.branch.repository).lock(LOCK_WAIT):
                 return self._write(checkout)
-        except GitError as err:
+        except UNREACHED as err:
             failure = Failure(f"push {checkout.branch.repository.name} {checkout.head.branch}", str(err))
             return [_failed(row, str(err)) for row in rows], [], [failure]
 
@@ -350,14 +384,13 @@ class _Cycle:
                 return Row(item, outcome, decision.why, decision.why, **place)
 
     def _unreferenced(self) -> None:
-        """An item that nothing mentions is said so; where a repository could not be read, that is its failure."""
-        failed = [f for f in self.report.failures if f.what.startswith("repository ")]
+        """An item that nothing mentions is said so; where a branch that it looks at could not be read, that is why."""
         seen = {row.item.name for row in self.report.rows}
         for item in self.due.values():
             if item.name in seen:
                 continue
-            if failed:
-                self.report.rows.append(Row(item, Outcome.FAILED, failed[0].error, failed[0].error))
+            if error := self.unread.get(item.name):
+                self.report.rows.append(Row(item, Outcome.FAILED, error, error))
             else:
                 what = "matches no image" if item.pattern else "is mentioned nowhere"
                 why = f"{item.image} {what} in the paths of this item"
