@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import quote
 
 from tests.lab import git as gits
@@ -198,6 +201,59 @@ class WholePath:
             url = url.replace("://", f"://{gits.USER}:{quote(gits.PASSWORD)}@")
         git(self.folder, "clone", "--quiet", url, str(to), env=env)
         return to
+
+
+class Daemon:
+    """`updater run` as a process; a context manager, which ends it in any case. `events` is what it logged."""
+
+    def __init__(self, path: WholePath) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._more = threading.Condition()
+        self.process = path.start("run")
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                event = {"event": line.rstrip()}
+            with self._more:
+                self.events.append(event)
+                self._more.notify_all()
+
+    def wait(self, event: str, *, seconds: float = PATIENCE) -> dict[str, Any]:
+        """Return the first event of a kind. It fails where none comes in so many seconds."""
+        with self._more:
+            if not self._more.wait_for(lambda: self._first(event) is not None, seconds):
+                raise TimeoutError(f"no {event} in {seconds:g} s: {self.events}")
+            return self._first(event) or {}
+
+    def _first(self, event: str) -> dict[str, Any] | None:
+        return next((found for found in self.events if found.get("event") == event), None)
+
+    def ask(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def end(self, *, seconds: float = PATIENCE) -> int:
+        """Return the exit code, once it has ended."""
+        code = self.process.wait(seconds)
+        self._reader.join(seconds)
+        return code
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.end()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe:
+                pipe.close()
 
 
 def head(repository: Path, branch: str = "main") -> str:

@@ -131,7 +131,7 @@ def become(argv: list[str], out: str) -> NoReturn:
             os.close(descriptor)
         os.dup2(1, 2)
         code = command(argv)
-    except BaseException:  # a trace is what the test shows; nothing may return into the runner's loop
+    except BaseException:  # noqa: BLE001  shown by the test; nothing may return into the runner's loop
         sys.excepthook(*sys.exc_info())
     finally:
         sys.stdout.flush()

@@ -31,6 +31,7 @@ STATE_KILLS = 100 if FULL else 10
 SEED = 20250101
 AGAIN = 3  # kills of one update at most, before a run is let to its end
 FRESH = 5  # every so many rounds the data folder is new, so that kills hit the making of a clone
+AGED = 60  # after so many rounds it is never new again, so that kills hit a clone whose packs are made one
 CHECK = 25  # rounds between two looks by fsck
 SECONDS = 20.0  # for the run after a kill: nothing that was left behind makes it wait
 
@@ -82,7 +83,7 @@ class Storm:
         self.measure()
         while self.kills.total() < self.wanted and self.rounds < 3 * self.wanted:
             self.rounds += 1
-            self.round(fresh=self.rounds % FRESH == 1)
+            self.round(fresh=self.rounds < AGED and self.rounds % FRESH == 1)
             yield self.rounds
 
     def measure(self) -> None:
