@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from tests.lab.certificates import make_certificate
 from tests.lab.git import AT, AUTHOR, FILES, PASSWORD, Room, Ssh, hook
+from updater.demo.git_server import GitServer
 from updater.errors import GitError
+from updater.git.clone import Clone
 from updater.git.credentials.base import NOT_YET, GitCredentials
 from updater.git.credentials.basic import Basic
 from updater.git.credentials.ssh_key import SshKey
@@ -98,11 +101,13 @@ def test_a_remote_takes_only_a_login_that_fits(
 
 
 def test_settings_of_the_network_reach_git(tmp_path: Path, secret: SecretRef) -> None:
+    ours = tmp_path / "ours.pem"
+    ours.write_text("our authority")
     remote = Remote(
         "fleet",
         "https://git.example.com:8443/a/b.git",
         credentials=Token(token=secret),
-        ca_file=Path("/etc/ssl/ours.pem"),
+        ca_file=ours,
         proxy="http://proxy.example.com:3128",
         no_proxy=("localhost", ".internal"),
     )
@@ -112,12 +117,29 @@ def test_settings_of_the_network_reach_git(tmp_path: Path, secret: SecretRef) ->
             "no_proxy": "localhost,.internal",
             "NO_PROXY": "localhost,.internal",
         }
+        trusted = Path(settings.pop("http.sslCAInfo"))
+        assert trusted.read_text().endswith("-----END CERTIFICATE-----\n\nour authority")
         assert settings == {
             "http.https://git.example.com:8443/.extraHeader": Token(token=secret).login().header,
-            "http.sslCAInfo": "/etc/ssl/ours.pem",
             "http.proxy": "http://proxy.example.com:3128",
         }
     assert CANARY not in repr(remote)
+    assert list(tmp_path.iterdir()) == [ours]
+
+
+def test_a_private_authority_is_trusted_and_no_other(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    with GitServer(tmp_path / "served", tls=certificate) as server:
+        url = server.create("fleet", {"a.yaml": b"a"})
+        trusting = Clone(tmp_path / "trusting", Remote("fleet", url, ca_file=certificate[0]))
+        with trusting.lock():
+            assert trusting.fetch().branch == "main"
+        strict = Clone(tmp_path / "strict", Remote("fleet", url))
+        with strict.lock(), pytest.raises(GitError, match="certificate"):
+            strict.fetch()
+        lost = Clone(tmp_path / "lost", Remote("fleet", url, ca_file=tmp_path / "none.pem"))
+        with lost.lock(), pytest.raises(GitError, match=r"none\.pem cannot be used"):
+            lost.fetch()
 
 
 def test_a_key_lies_in_a_private_folder_for_one_call_alone(tmp_path: Path, secret: SecretRef) -> None:

@@ -6,6 +6,7 @@ import base64
 import hmac
 import os
 import re
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -38,20 +39,36 @@ _CONFIG = """\
 
 
 class GitServer:
-    """Serves the bare repositories in `folder` at `url`; with a `password`, to that user alone."""
+    """Serves the bare repositories in `folder` at `url`; with a `password`, to that user alone.
 
-    def __init__(self, folder: Path, *, username: str = "", password: str = "", port: int = 0) -> None:
+    `tls` names a certificate and its key.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        username: str = "",
+        password: str = "",
+        port: int = 0,
+        tls: tuple[Path, Path] | None = None,
+    ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         login = base64.b64encode(f"{username}:{password}".encode()).decode() if password else ""
         self._server = _Server(("127.0.0.1", port), folder, f"Basic {login}" if login else "")
+        self._scheme = "https" if tls else "http"
+        if tls:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(*tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, name="git-server", daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
         """The address of the server, without a slash at the end."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         return self

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from updater.errors import GitError
 from updater.git.credentials.base import GitCredentials, Login
 from updater.git.urls import Address, check_url, parse
 from updater.secrets import SecretRef
+from updater.transport.trust import bundle
 
 LOGIN = "login-"  # how the folders begin in which a key lies while ssh runs
 CONNECT = 10  # seconds for ssh to connect, and between signs of life
@@ -39,7 +41,7 @@ _SSH = (
 class Remote:
     """Where a repository lives, and how to log in there. Raises ValueError for a URL that is not allowed.
 
-    `ca_file` replaces the system's certificates; `proxy` and `no_proxy` replace the usual variables.
+    `ca_file` is trusted besides the system's authorities; `proxy` and `no_proxy` replace the usual variables.
     """
 
     name: str
@@ -64,7 +66,8 @@ class Remote:
         login = self.credentials.login() if self.credentials else Login()
         environment = {"GIT_ALLOW_PROTOCOL": address.scheme}
         if address.scheme != "ssh":
-            yield environment | self._no_proxy(), self._http(address, login)
+            with self._authorities(folder) as trusted:
+                yield environment | self._no_proxy(), self._http(address, login) | trusted
             return
         with _key_files(folder, login) as command:
             yield environment | {"GIT_SSH_COMMAND": command, "GIT_SSH_VARIANT": "ssh"}, {}
@@ -73,11 +76,23 @@ class Remote:
         settings = {}
         if login.header:
             settings[f"http.{address.origin}/.extraHeader"] = login.header
-        if self.ca_file:
-            settings["http.sslCAInfo"] = str(self.ca_file)
         if self.proxy:
             settings["http.proxy"] = self.proxy.resolve() if isinstance(self.proxy, SecretRef) else self.proxy
         return settings
+
+    @contextlib.contextmanager
+    def _authorities(self, folder: Path) -> Iterator[dict[str, str]]:
+        """Write the one file of authorities that git takes. Raises GitError where ours cannot be read."""
+        if self.ca_file is None:
+            yield {}
+            return
+        try:
+            text = bundle(self.ca_file)
+        except (OSError, ValueError) as err:
+            raise GitError(f"{self.name}: the CA file {self.ca_file} cannot be used: {err}") from err
+        with _private(folder) as private:
+            (private / "ca.pem").write_text(text)
+            yield {"http.sslCAInfo": str(private / "ca.pem")}
 
     def _no_proxy(self) -> dict[str, str]:
         hosts = ",".join(self.no_proxy)
@@ -97,14 +112,21 @@ def check_login(url: str, credentials: GitCredentials | None) -> None:
 @contextlib.contextmanager
 def _key_files(folder: Path, login: Login) -> Iterator[str]:
     """Write key and host keys into a private folder for as long as ssh needs them; yield the ssh command."""
-    private = Path(tempfile.mkdtemp(prefix=LOGIN, dir=folder))  # 0700
-    try:
+    with _private(folder) as private:
         key, hosts = private / "key", private / "known_hosts"
         for path, text in ((key, login.private_key), (hosts, login.known_hosts)):
             path.touch(mode=0o600)
             path.write_text(text)
         options = [f"IdentityFile={_quoted(key)}", f"UserKnownHostsFile={_quoted(hosts)}"]
         yield shlex.join([*_SSH, *(part for option in options for part in ("-o", option))])
+
+
+@contextlib.contextmanager
+def _private(folder: Path) -> Iterator[Path]:
+    """Yield a folder that only we can read, for as long as one process needs it."""
+    private = Path(tempfile.mkdtemp(prefix=LOGIN, dir=folder))  # 0700
+    try:
+        yield private
     finally:
         shutil.rmtree(private, ignore_errors=True)
 
