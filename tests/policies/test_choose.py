@@ -207,8 +207,8 @@ def test_a_tag_that_is_not_wanted_changes_nothing(the: Rule, names: list[str], o
 def test_a_target_is_always_newer_than_the_current_tag(the: Rule, names: list[str], now: str) -> None:
     target = judge(the, [*map(Tag, names)], now).target
     if target is not None:
-        old = the.policy.current(now)
-        new = the.policy.rank(target, now)
+        old = the.policy.current(now, Tag(now))
+        new = the.policy.rank(target, now, Tag(target))
         assert old is not None
         assert not isinstance(new, str)
         assert new.key > old.key

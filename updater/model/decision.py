@@ -22,6 +22,13 @@ class Reason(StrEnum):
     NOT_REFERENCED = "not_referenced"
     NOT_WRITABLE = "not_writable"
     SUSPENDED = "suspended"
+    MIN_AGE = "min_age"
+    PLATFORM_MISSING = "platform_missing"
+    MOVED_TAG = "moved_tag"
+    HELD = "held"
+    WINDOW_CLOSED = "window_closed"
+    HUMAN_ROLLBACK = "human_rollback"
+    FLAPPING = "flapping"
 
 
 class Mark(StrEnum):

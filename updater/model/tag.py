@@ -12,14 +12,29 @@ class Needs(Flag):
 
     NAMES = auto()
     DIGEST = auto()
+    CREATED = auto()
+    PLATFORMS = auto()
+    SEEN = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A tag; `digest` is that of its index or manifest where it was asked for."""
+    """A tag, and what is known of it. `known` says which facts were asked for: None may be the answer.
+
+    digest      that of its index, or of its manifest where there is no index
+    created     what its configuration says, aware, in UTC; None for a date that is none (before 1981)
+    platforms   `os/architecture[/variant]`, without attestations
+    first_seen  when we first listed it, aware, in UTC; None where it was there on our first scan
+    first_digest  its digest when we first asked
+    """
 
     name: str
     digest: str | None = None
+    created: datetime | None = None
+    platforms: frozenset[str] = frozenset()
+    first_seen: datetime | None = None
+    first_digest: str | None = None
+    known: Needs = Needs.NAMES
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from updater.model.tag import Needs
+from updater.model.tag import Needs, Tag
 from updater.plugins import Member
 
 NOT_YET = frozenset({"alphabetical", "calver", "newest", "numerical"})  # kinds that later versions bring
@@ -43,7 +43,7 @@ class Policy(Member):
         """The highest change allowed where the rule does not say."""
         return "major"
 
-    def follows(self, current: str | None) -> str | None:  # noqa: ARG002 - most policies follow an order, not a tag
+    def follows(self, current: str | None) -> str | None:
         """Return the one tag whose content is followed, for policies without `Needs.NAMES`; None where there is none.
 
         `current` is the tag in Git.
@@ -51,9 +51,15 @@ class Policy(Member):
         return None
 
     @abstractmethod
-    def current(self, text: str) -> Rank | None:
-        """Read what Git holds; None where the policy cannot compare it. It need not be what the policy wants."""
+    def current(self, text: str, tag: Tag) -> Rank | None:
+        """Read what Git holds; None where the policy cannot compare it. It need not be what the policy wants.
+
+        `tag` is what the registry says of it, for policies that need more than names.
+        """
 
     @abstractmethod
-    def rank(self, text: str, current: str | None) -> Rank | str:
-        """Read a candidate, beside what Git holds where that is known and readable; a str says why it is none."""
+    def rank(self, text: str, current: str | None, tag: Tag) -> Rank | str:
+        """Read a candidate, beside what Git holds where that is known and readable; a str says why it is none.
+
+        The words of a str begin with a reason: `no_match: not a version`.
+        """

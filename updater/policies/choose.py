@@ -6,7 +6,7 @@ no update, for the reason that stopped the best. Nothing here depends on the ord
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,29 +42,29 @@ class _Candidate:
 def judge(rule: Rule, tags: Sequence[Tag], current: str | None) -> Judgement:
     """Judge every tag. Without a current one the best is the target, and no gate is asked."""
     beside = rule.tags.current(current) if current is not None else None
-    rank = rule.policy.current(beside) if beside is not None else None
-    names = {tag.name for tag in tags}
-    candidates, rejected = _sift(rule, names, beside if rank else None)
+    known = {tag.name: tag for tag in tags}
+    rank = rule.policy.current(beside, known.get(current or "") or Tag(current or "")) if beside is not None else None
+    candidates, rejected = _sift(rule, known, beside if rank else None)
     _best_first(candidates, current if rank else None, rank)
     if current is not None and rank is None:
         why = f"{rule.policy.words} cannot read the current tag {current}"
         newest = candidates[0].tag if candidates else None
         return Judgement(None, Reason.UNPARSABLE_CURRENT, why, newest, _unjudged(candidates) + rejected)
     if not candidates:
-        why = f"{rule.policy.words}: none of {len(names)} tags" if names else "the list of tags is empty"
+        why = f"{rule.policy.words}: none of {len(known)} tags" if known else "the list of tags is empty"
         return Judgement(None, Reason.NO_MATCH, why, None, rejected)
     gates = Gates(rule.level or rule.policy.default_level, rule.max_major_step)
     stops = [gates.stop(candidate.rank, rank) if rank else None for candidate in candidates]
     return _choose(rule, candidates, stops, rejected)
 
 
-def _sift(rule: Rule, names: set[str], beside: str | None) -> tuple[list[_Candidate], tuple[Verdict, ...]]:
+def _sift(rule: Rule, known: Mapping[str, Tag], beside: str | None) -> tuple[list[_Candidate], tuple[Verdict, ...]]:
     read, rank = rule.tags.read, rule.policy.rank
     candidates: list[_Candidate] = []
     rejected: list[tuple[str, str]] = []
-    for name in names:
+    for name, tag in known.items():
         text, why = read(name)
-        answer = why or rank(text, beside)
+        answer = why or rank(text, beside, tag)
         if isinstance(answer, Rank):
             candidates.append(_Candidate(name, answer))
         else:

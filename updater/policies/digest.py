@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator
 
 from updater.model.image import is_tag
-from updater.model.tag import Needs
+from updater.model.tag import Needs, Tag
 from updater.policies.base import Policy, Rank
 
 
@@ -36,11 +36,11 @@ class Digest(Policy):
         """Return the one tag."""
         return self.tag or current
 
-    def current(self, text: str) -> Rank | None:
+    def current(self, text: str, tag: Tag) -> Rank | None:
         """Every tag: below the one that is followed, or that one itself."""
         return Rank((text == self.follows(text),))
 
-    def rank(self, text: str, current: str | None) -> Rank | str:
+    def rank(self, text: str, current: str | None, tag: Tag) -> Rank | str:
         """Return the one rank for the one tag."""
         followed = self.follows(current)
         return Rank((True,)) if text == followed else f"no_match: not the tag {followed or 'in Git'}"

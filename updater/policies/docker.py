@@ -11,6 +11,7 @@ from functools import lru_cache
 from math import inf
 from typing import Literal
 
+from updater.model.tag import Tag
 from updater.policies.base import Policy, Rank
 from updater.policies.versions import CACHED, FINAL, MAX_VERSION, Key, runs
 
@@ -67,12 +68,12 @@ class Docker(Policy):
         """Tags alone promise nothing across majors."""
         return "minor"
 
-    def current(self, text: str) -> Rank | None:
+    def current(self, text: str, tag: Tag) -> Rank | None:
         """Any version, stable or not."""
         parsed = parse(text)
         return self._rank(parsed) if parsed else None
 
-    def rank(self, text: str, current: str | None) -> Rank | str:
+    def rank(self, text: str, current: str | None, tag: Tag) -> Rank | str:
         """Return the rank of a version that is compatible with the current one."""
         parsed = parse(text)
         if parsed is None:

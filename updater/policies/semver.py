@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field
+from pydantic import Tag as Shape
 
+from updater.model.tag import Tag
 from updater.policies import ranges, versions
 from updater.policies.base import Policy, Rank
 
@@ -23,7 +25,7 @@ Word = Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")]
 Words = Annotated[tuple[Word, ...], Field(max_length=50), AfterValidator(_some)]
 Named = Literal["by_range", "never", "allow"]
 Prerelease = Annotated[
-    Annotated[Named, Tag("named")] | Annotated[Words, Tag("words")],
+    Annotated[Named, Shape("named")] | Annotated[Words, Shape("words")],
     Discriminator(lambda value: "words" if isinstance(value, list | tuple) else "named"),
 ]  # told apart by shape, so that a mistake is one complaint and not one for each kind
 
@@ -54,12 +56,12 @@ class Semver(Policy):
         """A range says how far to go; without one, `minor`."""
         return "minor" if self.range.strip() in EVERYTHING else "major"
 
-    def current(self, text: str) -> Rank | None:
+    def current(self, text: str, tag: Tag) -> Rank | None:
         """Any version, inside the range or not."""
         version = versions.parse(text)
         return version.rank if version else None
 
-    def rank(self, text: str, current: str | None) -> Rank | str:  # noqa: ARG002 - what Git holds changes no range
+    def rank(self, text: str, current: str | None, tag: Tag) -> Rank | str:
         """Return the rank of a version inside the range."""
         version = versions.parse(text)
         if version is None:
