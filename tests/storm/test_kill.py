@@ -22,6 +22,7 @@ import pytest
 from tests.lab.git import git
 from tests.lab.path import WholePath, commits, fsck, head, kustomization, manifest, trailers, values
 from tests.storm.runner import Ended, Runner
+from updater.git.folder import ASIDE
 
 pytestmark = pytest.mark.storm
 
@@ -164,7 +165,8 @@ def test_killed_anywhere_the_next_run_makes_exactly_one_commit(
 def _assert_sound(path: WholePath, fleet: Fleet) -> None:
     """Both ends pass fsck, the state is whole, and no lock, key or half a pack is left."""
     assert fsck(fleet.bare) == ""
-    [clone] = (folder for folder in (path.data / "clones").iterdir() if folder.is_dir())
+    folders = [folder for folder in (path.data / "clones").iterdir() if folder.is_dir()]
+    [clone] = (folder for folder in folders if folder.suffix != ASIDE)  # what was half made is kept aside
     assert fsck(clone) == ""
     assert not [*clone.rglob("*.lock"), *clone.rglob("tmp_*"), *clone.glob("login-*"), *clone.glob("fast_import*")]
     with closing(sqlite3.connect(path.data / "state.db")) as state:

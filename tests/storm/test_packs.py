@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.git import Embedded, person_commits
+from tests.lab.git import Embedded, git, person_commits
 from tests.lab.path import fsck
 from updater.git.clone import MAX_PACKS, Author, Clone
 
@@ -29,22 +29,31 @@ def test_many_cycles_keep_every_commit_and_few_packs(server: Embedded, tmp_path:
     clone = Clone(tmp_path / "clone", server.remote("fleet"))
     packs = [0]
     made, left = 0, 3  # cycles after the first repack
+    revisions: list[str] = []
     while left:
         made += 1
         assert made < 2 * MAX_PACKS, packs
         if others_write:
             person_commits(bare, {"f0": b"a person's %d\n" % made})
-        _cycle(clone, made)
+        revisions.append(_cycle(clone, made))
         packs.append(len([*clone.folder.glob("objects/pack/*.pack")]))
         left -= max(packs) > packs[-1]
     assert max(packs) < MAX_PACKS + 5
     assert fsck(clone.folder) == ""
+    assert _lost(clone, revisions) == []
     with clone.lock():
         history = clone.log(clone.fetch("main").revision, limit=5 * MAX_PACKS)
     assert len(history) == 1 + made * (2 if others_write else 1)
 
 
-def _cycle(clone: Clone, number: int) -> None:
+def _lost(clone: Clone, revisions: list[str]) -> list[str]:
+    """Return the commits of ours of which something is not here any more."""
+    names = "".join(f"{name}\n" for revision in revisions for name in (revision, f"{revision}:", f"{revision}:f1"))
+    told = git(clone.folder, "cat-file", "--batch-check", data=names.encode(), env={"GIT_DIR": str(clone.folder)})
+    return [line for line in told.splitlines() if line.endswith("missing")]
+
+
+def _cycle(clone: Clone, number: int) -> str:
     with clone.lock():
         head = clone.fetch("main")
         oids = {blob.path: blob.oid for blob in clone.tree(head.revision)}
@@ -52,3 +61,4 @@ def _cycle(clone: Clone, number: int) -> None:
         files = {"f1": b"ours %d\n" % number}
         revision = clone.commit(head.revision, files, f"{number}\n", Author("A", "a@example.test"), datetime.now(UTC))
         clone.push(head.branch, head.revision, revision)
+    return revision
