@@ -12,7 +12,7 @@ from pathspec import GitIgnoreSpec
 from pydantic import AfterValidator, Field, field_validator
 
 from updater.config.base import MAX_TEXT, Section, is_host
-from updater.config.durations import Duration, Interval, duration
+from updater.model.durations import Duration, Interval, duration
 from updater.config.repositories import Branch
 from updater.model.image import DOCKER_HUB, ImageRef
 from updater.policies.rule import Rule
