@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from updater.model.tag import Needs, Tag
 from updater.plugins import Member
 
-NOT_YET = frozenset({"alphabetical", "calver", "newest", "numerical"})  # kinds that later versions bring
+NOT_YET: frozenset[str] = frozenset()  # kinds that later versions bring
 
 Level = Literal["patch", "minor", "major"]
 
