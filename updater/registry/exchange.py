@@ -1,0 +1,131 @@
+"""One question and its answer: logs in where that is asked for, follows redirects, and says what a refusal means.
+
+Only the registry's own origin ever sees the login: redirects lead to storage that others run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+from updater.errors import RegistryError
+from updater.model.image import DOCKER_HUB
+from updater.registry.login import Login
+from updater.registry.sender import Sender
+from updater.transport.http import Answer
+
+MAX_REDIRECTS = 5
+
+_HUB_ADDRESS = "https://registry-1.docker.io"
+_ERROR_CODE = re.compile(r"[A-Z_]{1,60}")
+
+
+class NotFound(RegistryError):
+    """The registry does not know the repository or the tag; some say so too where a login is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing to be asked; `kind` is what logins are told apart by, `deadline` a time of time.monotonic()."""
+
+    kind: str
+    method: str
+    repository: str
+    accept: str
+    max_bytes: int
+    deadline: float
+
+
+class Exchange:
+    """The way to one registry at `base`, an address without a slash at its end; shared by threads."""
+
+    def __init__(self, host: str, base: str, *, sender: Sender, login: Login) -> None:
+        self._host, self._sender, self._login = host, sender, login
+        try:
+            self._origin = origin(base)
+        except ValueError as err:
+            raise RegistryError(f"registry {host}: its endpoint is not an address") from err
+
+    def ask(self, question: Question, url: str) -> Answer:
+        """Send one request, logging in where it is asked for; a refused login or token is renewed once."""
+        kind, repository, deadline = question.kind, question.repository, question.deadline
+        authorization = self._login.header(kind, repository, deadline) if origin(url) == self._origin else None
+        answer = self._follow(question, url, authorization)
+        cached = authorization is not None and authorization.startswith("Bearer ")
+        # 400 and 403 are how ECR Public and some others answer a token that has ended
+        if (answer.status == 401 or (cached and answer.status in {400, 403})) and origin(answer.url) == self._origin:
+            renewed = self._login.answer(answer, kind, repository, authorization, deadline)
+            if renewed is not None:
+                answer = self._follow(question, url, renewed)
+        return answer
+
+    def _follow(self, question: Question, url: str, authorization: str | None) -> Answer:
+        """Send one request and follow redirects; only the registry's own origin sees the login."""
+        for _ in range(MAX_REDIRECTS + 1):
+            headers = {"Accept": question.accept}
+            if authorization is not None and origin(url) == self._origin:
+                headers["Authorization"] = authorization
+            answer = self._sender.send(
+                question.method, url, headers=headers, max_bytes=question.max_bytes, deadline=question.deadline
+            )
+            if answer.status not in {301, 302, 303, 307, 308}:
+                return answer
+            url = self._redirected(answer)
+        raise RegistryError(f"{self._host} redirects more than {MAX_REDIRECTS} times")
+
+    def _redirected(self, answer: Answer) -> str:
+        """Return where a redirect leads. Raises RegistryError where it must not be followed."""
+        try:
+            url = urljoin(answer.url, answer.header("location") or "").partition("#")[0]
+            target = origin(url)
+        except ValueError as err:
+            raise RegistryError(f"{self._host} redirects to something that is no address") from err
+        if target != origin(answer.url) and target[0] != "https":
+            raise RegistryError(f"{self._host} redirects to {target[1]} without TLS; it was not followed")
+        return url
+
+    def expect(self, answer: Answer, what: str) -> None:
+        """Return for 200; raise what any other status means."""
+        if answer.status == 200:
+            return
+        if origin(answer.url) != self._origin:  # it knows nothing of tags and logins, and its words are not for us
+            storage = urlsplit(answer.url).netloc
+            raise RegistryError(f"{what}: {storage}, to which {self._host} redirects, answered {answer.status}")
+        if answer.status in {401, 403}:
+            raise self._login.refusal(what, answer.status)
+        code = _error_code(answer.body)
+        if answer.status == 404:
+            raise NotFound(f"{what}: not found at {self._host}{code}")
+        raise RegistryError(f"{what}: {self._host} answered {answer.status}{code}")
+
+
+def address(host: str, endpoint: str | None, *, insecure: bool) -> str:
+    """Return the base of all addresses, without a slash at its end."""
+    if endpoint is None and host == DOCKER_HUB:
+        return _HUB_ADDRESS
+    asked = (endpoint or host).rstrip("/")
+    if "://" not in asked:
+        asked = f"{'http' if insecure else 'https'}://{asked}"
+    if asked.startswith("http://") and not insecure:
+        raise RegistryError(f"{asked} is plain HTTP, which needs insecure: true at registry {host}")
+    return asked
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port. Raises ValueError for what is no address."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    if port is None or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("not an http address")
+    return parts.scheme, parts.hostname, port
+
+
+def _error_code(body: bytes) -> str:
+    """Return the specification's error code as ` (CODE)`, nothing where there is none."""
+    try:
+        code = json.loads(body)["errors"][0]["code"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return ""
+    return f" ({code})" if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else ""
