@@ -1,0 +1,1 @@
+"""Sync: windows now; plans of applications later."""
