@@ -58,6 +58,24 @@ def test_a_registry_that_asks_for_a_pause_gets_it() -> None:
     assert agenda.due(HOST, 3600.0) == [API]
 
 
+def test_a_pause_outlives_a_restart_but_never_an_interval() -> None:
+    paused = replace(poll(1, failures=1)["api"], retry_at=AT + timedelta(seconds=90))
+    agenda = Agenda([API], {"api": paused}, AT, 0.0)
+    assert agenda.due(HOST, 89.0) == []
+    assert agenda.due(HOST, 90.0) == [API]
+    distant = replace(paused, retry_at=AT + timedelta(days=90))
+    assert Agenda([API], {"api": distant}, AT, 0.0).due(HOST, 300.0) == [API]
+
+
+def test_what_was_taken_is_not_due_before_it_is_done() -> None:
+    """A clock that was started anew while a cycle is under way must not begin it a second time."""
+    agenda = Agenda([API], {}, AT, 0.0)
+    assert agenda.take(HOST, 0.0) == [API]
+    assert agenda.take(HOST, 1e9) == []
+    agenda.done([API], {}, {}, 0.0)
+    assert agenda.take(HOST, 330.0) == [API]
+
+
 def test_images_that_were_asked_together_spread() -> None:
     many = [replace(API, name=f"api-{n}") for n in range(100)]
     agenda = Agenda(many, {}, AT, 0.0)

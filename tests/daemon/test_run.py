@@ -6,6 +6,7 @@ import json
 import queue
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.path import WholePath, commits, head, manifest
+from tests.lab.path import ROOT, WholePath, commits, head, manifest
 
 PATIENCE = 30.0  # seconds for one event; they take one to three
 QUICK = {"poll": {"interval": "1s", "jitter": "0s"}}
@@ -53,7 +54,13 @@ class Running:
 
 @contextmanager
 def running(path: WholePath) -> Iterator[Running]:
-    daemon = Running(path.start("run"))
+    with watching(path.start("run")) as daemon:
+        yield daemon
+
+
+@contextmanager
+def watching(process: subprocess.Popen[str]) -> Iterator[Running]:
+    daemon = Running(process)
     try:
         yield daemon
     finally:
@@ -133,3 +140,43 @@ def test_a_registry_that_fails_is_said_once_and_its_recovery_too(path: WholePath
         assert daemon.stop() == 0
         assert len([e for e in daemon.seen if e["event"] == "decided" and e["image"] == "down"]) == 1
     assert commits(bare, before) == []
+
+
+def test_a_repository_that_fails_is_said_once_though_no_image_fails(path: WholePath) -> None:
+    """What every repository may mention is up to date in one; that another cannot be read must not stay unsaid."""
+    path.configure([path.entry("acme/api", range="1.x", **QUICK)], ["fleet", "gone"])
+    with running(path) as daemon:
+        assert "gone" in daemon.wait("failed")["error"]
+        path.push("acme/api", "1.1.0")
+        daemon.wait("committed")
+        path.create("gone", {"api.yaml": manifest(path.image("acme/api"), "1.0.0")})
+        daemon.wait("committed", repository="gone")
+        assert daemon.stop() == 0
+    assert [event["event"] for event in daemon.seen].count("failed") == 1
+
+
+@pytest.mark.parametrize("spoil", ["gone", "state"])
+def test_polling_goes_on_whatever_a_new_configuration_lacks(path: WholePath, spoil: str) -> None:
+    """Also where the file was found in a usual place and is away, or names a secret that is not there."""
+    home = path.folder / "home"
+    (home / "updater").mkdir(parents=True)
+    config = home / "updater" / "updater.yaml"
+    config.write_text(path.config.read_text())
+    command = [sys.executable, "-m", "updater", "run"]
+    variables = path.environment() | {"XDG_CONFIG_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        command, cwd=path.folder, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with watching(process) as daemon:
+        daemon.wait("decided", outcome="up_to_date")
+        if spoil == "gone":
+            config.unlink()
+        else:
+            config.write_text(json.dumps(json.loads(path.config.read_text()) | {"state": "env:NO_SUCH_VARIABLE"}))
+        daemon.wait("config_rejected")
+        path.push("acme/api", "1.1.0")
+        daemon.wait("committed")
+        config.write_text(path.config.read_text())
+        daemon.wait("config_loaded")
+        assert daemon.stop() == 0
+    assert [event["event"] for event in daemon.seen].count("config_rejected") == 1

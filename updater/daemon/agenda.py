@@ -6,6 +6,7 @@ once. Jitter is a hash of name and turn, so that images do not ask together and 
 
 from __future__ import annotations
 
+import math
 import threading
 import zlib
 from collections.abc import Collection, Iterable, Mapping
@@ -40,6 +41,13 @@ class Agenda:
         """Return the items of one registry that are due."""
         with self._lock:
             return [item for item in self._hosts.get(host, ()) if self._due[item.name] <= now]
+
+    def take(self, host: str, now: float) -> list[Item]:
+        """Return the items of one registry that are due; they are not due again before `done` names them."""
+        with self._lock:
+            taken = [item for item in self._hosts.get(host, ()) if self._due[item.name] <= now]
+            self._due.update((item.name, math.inf) for item in taken)
+            return taken
 
     def done(
         self, items: Collection[Item], failures: Mapping[str, int], pauses: Mapping[str, float], now: float
@@ -78,6 +86,7 @@ def jitter(item: Item, turn: int) -> float:
 def _left(item: Item, poll: Poll, wall: datetime) -> float:
     """Seconds until an item is due, by what was stored; never more than its interval, whatever the wall clock did."""
     if poll.failures:
-        return 0.0
+        pause = (poll.retry_at - wall).total_seconds() if poll.retry_at else 0.0
+        return min(max(0.0, pause), item.poll_interval)
     passed = (wall - poll.at).total_seconds()
     return 0.0 if passed < 0 else max(0.0, item.poll_interval + jitter(item, 0) - passed)

@@ -14,6 +14,7 @@ from updater.config.network import Network
 from updater.config.repositories import RepositorySettings
 from updater.config.settings import Settings, canonical, registry_for
 from updater.editors.document import Words
+from updater.errors import ConfigError, Problem
 from updater.git.clone import Clone
 from updater.git.remote import Remote
 from updater.git.urls import same_remote
@@ -69,8 +70,17 @@ def build(settings: Settings, *, everything: bool = False) -> Iterator[World]:
 
 
 def prepare(data: Path) -> None:
-    """Make the data folder, for nobody else's eyes."""
-    data.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
+    """Make the data folder, for nobody else's eyes. Raises ConfigError where there can be none."""
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
+    except OSError as err:
+        raise unusable(data, err) from err
+
+
+def unusable(data: Path, err: OSError) -> ConfigError:
+    """Return what to say of a data folder that cannot be worked in."""
+    found = f"a folder that cannot be used ({err.strerror})"
+    return ConfigError([Problem(str(data), 0, 0, "data", found, "a folder that this user may write")])
 
 
 def words_of(items: tuple[Item, ...]) -> Words | None:

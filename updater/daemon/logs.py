@@ -36,4 +36,14 @@ def configure(level: str, style: str) -> None:
 
 
 def _redacted(_logger: Any, _method: str, event: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
+    return {key: _blank(value) for key, value in event.items()}
+
+
+def _blank(value: Any) -> Any:
+    return (
+        [_blank(part) for part in value]
+        if isinstance(value, list)
+        else redact(value)
+        if isinstance(value, str)
+        else value
+    )

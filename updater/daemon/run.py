@@ -31,10 +31,10 @@ from updater.config.load import Rejected, changed, load
 from updater.config.settings import Settings
 from updater.daemon import heartbeat
 from updater.daemon.agenda import Agenda
-from updater.daemon.build import build, prepare
+from updater.daemon.build import build, prepare, unusable
 from updater.daemon.logs import configure
 from updater.daemon.remember import open_state, polls_of, state_url
-from updater.errors import ConfigError, Problem, StoreError
+from updater.errors import ConfigError, Problem, StoreError, UpdaterError
 from updater.pipeline.report import Outcome, Report, unique
 from updater.pipeline.update import World, update
 from updater.store.database import Database
@@ -62,13 +62,16 @@ class Daemon:
     """Polls, decides and commits by one configuration at a time; `path` is where it was read from."""
 
     def __init__(self, settings: Settings, path: Path | None) -> None:
-        self._first, self._path = settings, path
+        # What was found in a usual place stays the one that counts, also while it is away.
+        self._first, self._path = settings, path or next((file.path for file in settings.files.files), None)
         self._stopping = threading.Event()
         self._reload = threading.Event()
         self._idle = threading.Condition()
         self._active = 0
         self._beaten = time.monotonic()
         self._rejected: Rejected | None = None
+        self._failing: dict[str, frozenset[str]] = {}  # what failed and was said, and the items that met it
+        self._mute = False
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code."""
@@ -98,10 +101,12 @@ class Daemon:
         hosts = self._now.agenda.hosts
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(min(len(hosts) + 1, MAX_JOBS))},
+            # The beat has a thread of its own: registries that hang must not look like a clock that stands still.
+            executors={"default": ThreadPoolExecutor(min(len(hosts) or 1, MAX_JOBS)), "beat": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        scheduler.add_job(self._beat, "interval", seconds=heartbeat.TICK, next_run_time=datetime.now(UTC))
+        beat = {"seconds": heartbeat.TICK, "executor": "beat", "next_run_time": datetime.now(UTC)}
+        scheduler.add_job(self._beat, "interval", **beat)
         for host in hosts:
             scheduler.add_job(self._poll, "interval", (host,), seconds=PULSE, next_run_time=datetime.now(UTC))
         scheduler.start()
@@ -119,15 +124,25 @@ class Daemon:
                     log.info("stopping", signal=signal.Signals(number).name)
                     return
             if time.monotonic() - self._beaten > heartbeat.STALE:
-                log.warning("clock_restarted", why="no beat: the wall clock jumped, or every worker is busy")
-                self._scheduler.shutdown(wait=False)
-                self._scheduler = self._clock()
+                log.warning("clock_restarted", why="no beat: the wall clock jumped")
+                self._restart_clock()
 
     def _beat(self) -> None:
         self._beaten = time.monotonic()
-        heartbeat.beat(self._now.settings.data)
-        if self._reload.is_set() or changed(self._rejected or self._now.settings):
-            self._take_up()
+        if self._stopping.is_set():
+            return  # nothing comes after the last beat
+        try:
+            heartbeat.beat(self._now.settings.data)
+            self._mute = False
+        except OSError as err:
+            if not self._mute:
+                log.error("heartbeat_not_written", error=str(err))
+            self._mute = True
+        try:
+            if self._reload.is_set() or changed(self._rejected or self._now.settings):
+                self._take_up()
+        except Exception:
+            log.exception("reload_failed")  # our own bug: what was read before goes on
 
     def _poll(self, host: str) -> None:
         """Run a cycle for what is due at one registry."""
@@ -135,7 +150,7 @@ class Daemon:
             if self._stopping.is_set() or self._reload.is_set():
                 return
             now = self._now
-            due = now.agenda.due(host, time.monotonic())
+            due = now.agenda.take(host, time.monotonic())
             if not due:
                 return
             self._active += 1
@@ -147,13 +162,14 @@ class Daemon:
                 self._idle.notify_all()
 
     def _cycle(self, now: _Generation, due: list[Item]) -> None:
-        at = datetime.now(UTC)
         try:
-            report = update(now.world, due, at)
+            self._look(now, due, datetime.now(UTC))
         except Exception:
             now.agenda.done(due, {item.name: 1 for item in due}, {}, time.monotonic())
             log.exception("cycle_failed")  # our own bug: said with its trace, and the others go on
-            return
+
+    def _look(self, now: _Generation, due: list[Item], at: datetime) -> None:
+        report = update(now.world, due, at)
         polls = polls_of(report, self._known, at)
         self._tell(report, polls)
         pauses = {p.item: (p.retry_at - at).total_seconds() for p in polls.values() if p.retry_at}
@@ -182,9 +198,19 @@ class Daemon:
                     revision=written.commit.revision,
                     changes=[f"{b.image} {b.old} -> {b.new} in {b.file}:{b.line}" for b in bumps],
                 )
-        for failure in unique(report.failures):
-            if not all(p.failures > 1 for p in polls.values() if p.outcome == Outcome.FAILED):
-                log.warning("failed", what=failure.what, error=failure.error)
+        self._tell_failures(report, frozenset(polls))
+
+    def _tell_failures(self, report: Report, items: frozenset[str]) -> None:
+        """Log a failure once, until a cycle of items that met it does without."""
+        failures = unique(report.failures)
+        with self._idle:
+            for what in self._failing.keys() - {failure.what for failure in failures}:
+                if self._failing[what] & items:
+                    del self._failing[what]
+            new = [failure for failure in failures if failure.what not in self._failing]
+            self._failing |= {f.what: self._failing.get(f.what, frozenset()) | items for f in failures}
+        for failure in new:
+            log.warning("failed", what=failure.what, error=failure.error)
 
     def _take_up(self) -> None:
         """Read the configuration again; a broken one is said once and changes nothing."""
@@ -192,26 +218,38 @@ class Daemon:
         with self._idle:
             if self._active:
                 return  # the next beat tries again; nothing new begins until then
+            self._reload.clear()  # a signal that comes from here on asks for another reading
             try:
-                settings = load(self._path)
-                if settings.data != self._first.data or state_url(settings) != state_url(self._first):
-                    raise ConfigError([Problem(str(self._path), 0, 0, "data, state", "another place", "a restart")])
-                new = self._generation(settings)
+                new = self._renewed()
             except ConfigError as err:
                 log.error("config_rejected", problems=[str(problem) for problem in err.problems])
-                self._rejected = err if isinstance(err, Rejected) else Rejected(list(err.problems), settings.files)
-                self._reload.clear()
+                self._rejected = err if isinstance(err, Rejected) else Rejected(list(err.problems), self._read.files)
                 return
             self._now.closing.close()
             self._now, self._rejected = new, None
-            configure(settings.log.level, settings.log.format)
-            log.info("config_loaded", images=len(settings.items))
-            self._reload.clear()
+            configure(new.settings.log.level, new.settings.log.format)
+            log.info("config_loaded", images=len(new.settings.items))
         self._restart_clock()
 
+    def _renewed(self) -> _Generation:
+        """Return what the files say now. Raises ConfigError, also for what this process cannot take up."""
+        self._read = self._now.settings
+        self._read = load(self._path)
+        try:
+            if self._read.data != self._first.data or state_url(self._read) != state_url(self._first):
+                raise ConfigError([Problem(str(self._path), 0, 0, "data, state", "another place", "a restart")])
+            return self._generation(self._read)
+        except ConfigError:
+            raise
+        except UpdaterError as err:
+            raise ConfigError([Problem(str(self._path), 0, 0, "state", str(err), "a secret that can be read")]) from err
+
     def _restart_clock(self) -> None:
-        """Other registries may be asked now; called from a job, so the old clock is left to end by itself."""
-        old, self._scheduler = self._scheduler, self._clock()
+        """Put a new clock in place of the old, which may be waiting for the job that calls this: it ends by itself."""
+        with self._idle:
+            if self._stopping.is_set():
+                return  # the old clock is the last
+            old, self._scheduler = self._scheduler, self._clock()
         threading.Thread(target=old.shutdown, kwargs={"wait": False}, daemon=True).start()
 
     def _drain(self) -> int:
@@ -221,7 +259,7 @@ class Daemon:
         end = time.monotonic() + DRAIN
         with self._idle:
             idle = self._idle.wait_for(lambda: self._active == 0, timeout=DRAIN)
-        self._scheduler.shutdown(wait=False)
+            self._scheduler.shutdown(wait=False)
         if not idle:
             process.end_children()
             with self._idle:
@@ -238,7 +276,11 @@ class Daemon:
 @contextmanager
 def _only_one(data: Path) -> Iterator[None]:
     """Hold the data folder; a second `run` on it is refused."""
-    with (data / "run.lock").open("w") as file:
+    with ExitStack() as closing:
+        try:
+            file = closing.enter_context((data / "run.lock").open("w"))
+        except OSError as err:
+            raise unusable(data, err) from err
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
