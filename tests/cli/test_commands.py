@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.lab.path import WholePath, manifest
+from updater.daemon.heartbeat import beat, stop
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +119,50 @@ def test_a_broken_configuration_is_wrong_usage_and_nothing_is_done(path: WholePa
         ran = path.run(command, config=broken)
         assert (ran.code, ran.out) == (2, "")
         assert {line.split(":")[1] for line in ran.err.splitlines()} == {"2", "3", "4"}
+    for args in (("once",), ("find",), ("explain", "api"), ("health",)):
+        ran = path.run(*args, "--json", config=broken)
+        assert (ran.code, {failure["what"] for failure in ran.json["failures"]}) == (2, {"configuration"})
     report = path.run("validate", "--json", config=broken)
     assert (report.code, report.json["valid"]) == (2, False)
     assert {problem["line"] for problem in report.json["problems"]} == {2, 3, 4}
+
+
+def test_a_name_that_nobody_has_is_a_document_too(path: WholePath) -> None:
+    ran = path.run("check", "nothing", "--json")
+    assert (ran.code, [failure["what"] for failure in ran.json["failures"]]) == (2, ["usage"])
+
+
+@pytest.mark.parametrize("command", ["once", "check", "find", "history", "run"])
+def test_a_data_folder_that_cannot_be_one_is_said_in_a_line(path: WholePath, command: str) -> None:
+    config = path.folder / "data.yaml"
+    config.write_text(json.dumps(path.settings([path.entry("acme/api")]) | {"data": str(path.config / "data")}))
+    ran = path.run(command, config=config)
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+    assert "a folder that this user may write" in ran.err
+
+
+def test_what_was_pushed_is_told_where_the_state_cannot_be_written(path: WholePath) -> None:
+    path.create("stateless", {"api.yaml": manifest(path.image("acme/api"), "1.0.0")})
+    config, state = path.folder / "stateless.yaml", path.folder / "no.db"
+    state.write_bytes(b"this is no database" * 100)
+    settings = path.settings([path.entry("acme/api")], ["stateless"]) | {"state": f"sqlite:///{state}"}
+    config.write_text(json.dumps(settings))
+    ran = path.run("once", "--json", config=config)
+    assert (ran.code, [failure["what"] for failure in ran.json["failures"]]) == (1, ["state"])
+    assert [commit["repository"] for commit in ran.json["commits"]] == ["stateless"]
+
+
+def test_health_needs_no_configuration_where_the_environment_names_the_folder(
+    path: WholePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that lives on with its old configuration is not ended because the new one is broken."""
+    beat(path.data)
+    monkeypatch.setattr(WholePath, "environment", _with(path.environment(), UPDATER_DATA=str(path.data)))
+    broken = path.folder / "broken.yaml"
+    broken.write_text("images: {}\n")
+    assert path.run("health", config=broken).code == 0
+    stop(path.data)
+    assert path.run("health", config=broken).code == 1
 
 
 def test_a_valid_configuration_is_said_to_be(path: WholePath) -> None:

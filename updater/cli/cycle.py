@@ -38,6 +38,8 @@ def _cycle(ctx: typer.Context, name: str | None, config: Config, *, write: bool)
     from updater.cli.show import progress
     from updater.daemon.build import build
     from updater.daemon.remember import remember
+    from updater.errors import UpdaterError
+    from updater.pipeline.report import Failure
     from updater.pipeline.update import update
 
     settings = load(ctx, config)
@@ -46,7 +48,10 @@ def _cycle(ctx: typer.Context, name: str | None, config: Config, *, write: bool)
     with build(settings) as world, progress() as shown:
         report = update(world, items, now, write=write, progress=shown)
     if write:
-        remember(settings, report, now)
+        try:
+            remember(settings, report, now)
+        except UpdaterError as err:  # what was pushed is still told
+            report.failures.append(Failure("state", str(err)))
     return report
 
 

@@ -59,14 +59,16 @@ def _decided(item: Item, report: Report) -> dict[str, list[Row]]:
 
 
 def _explained(item: Item, report: Report) -> dict[str, Any]:
+    from updater.secrets import redact
+
     decisions = [
         {
             "image": image,
             "current": rows[0].current,
             "outcome": rows[0].outcome.value,
             "target": rows[0].target,
-            "reason": rows[0].reason,
-            "why": rows[0].why,
+            "reason": redact(rows[0].reason),
+            "why": redact(rows[0].why),
             "tags": tags_json(rows[0].decision.verdicts) if rows[0].decision else [],
             "references": [row.place() for row in rows if row.reference],
         }

@@ -23,14 +23,23 @@ class _Front(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         from updater.errors import ConfigError, UpdaterError
 
+        json = "--json" in ctx.args
         try:
             return super().invoke(ctx)
         except ConfigError as err:
             _say(str(err))
+            if json:
+                _document(*(("configuration", str(problem)) for problem in err.problems))
             raise typer.Exit(2) from err
         except UpdaterError as err:
             _say(str(err))
+            if json:
+                _document((type(err).__name__.removesuffix("Error").lower(), str(err)))
             raise typer.Exit(1) from err
+        except typer.BadParameter as err:
+            if json:
+                _document(("usage", err.format_message()))
+            raise
 
 
 app = typer.Typer(
@@ -70,6 +79,14 @@ def _say(text: str) -> None:
     from updater.secrets import redact
 
     sys.stderr.write(f"{redact(text)}\n")
+
+
+def _document(*failures: tuple[str, str]) -> None:
+    """Print what a script reads where a command had to give up: failures in the shape that every command has."""
+    from updater.cli.options import print_json
+    from updater.secrets import redact
+
+    print_json({"failures": [{"what": what, "error": redact(error), "retry_at": None} for what, error in failures]})
 
 
 for command in (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,7 +28,9 @@ def health(ctx: typer.Context, config: Config = None, json: Json = False) -> Non
     """
     from updater.daemon.heartbeat import age
 
-    beat = age(load(ctx, config).data)
+    # Where the environment names the folder nothing else is read: `run` lives on while a new file is broken.
+    data = os.environ.get("UPDATER_DATA")
+    beat = age(Path(data).expanduser().absolute() if data else load(ctx, config).data)
     if json:
         print_json({"healthy": beat.healthy, "age_seconds": beat.seconds, "why": beat.why})
     else:
