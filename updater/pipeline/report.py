@@ -55,8 +55,8 @@ class Row:
             "current": self.current,
             "target": self.target,
             "outcome": self.outcome.value,
-            "reason": self.reason,
-            "why": self.why,
+            "reason": redact(self.reason),
+            "why": redact(self.why),
         }
 
 
@@ -145,7 +145,7 @@ def _image(rows: list[Row]) -> dict[str, Any]:
         "current": first.current,
         "target": first.target,
         "newest": first.newest,
-        "reason": first.reason,
-        "why": first.why,
+        "reason": redact(first.reason),
+        "why": redact(first.why),
         "references": [row.place() for row in rows if row.reference is not None],
     }
