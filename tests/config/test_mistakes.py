@@ -73,14 +73,14 @@ TABLE = [
         IMAGE % "policy: §{range: 1.x}",
         "images[0].policy.kind",
         "no `kind`",
-        "a kind, one of digest, docker, semver",
+        "a kind, one of alphabetical, calver, digest, docker, newest, numerical, semver",
     ),
     (
         "kind unknown",
         IMAGE % "policy: {kind: §best}",
         "images[0].policy.kind",
         "'best'",
-        "one of digest, docker, semver",
+        "one of alphabetical, calver, digest, docker, newest, numerical, semver",
     ),
     ("kind written as a word", IMAGE % "policy: §semver", "images[0].policy", "'semver'", "a mapping with its kind"),
     (
@@ -315,12 +315,6 @@ def test_keys_of_a_later_version_say_so(tmp_path: Path, file: str, place: str) -
 
 
 WORDS_NOT_YET = [
-    (IMAGE % "policy: {kind: §calver}", "images[0].policy.kind", "calver"),
-    (IMAGE % "policy: {kind: §numerical}", "images[0].policy.kind", "numerical"),
-    (IMAGE % "policy: {kind: §alphabetical}", "images[0].policy.kind", "alphabetical"),
-    (IMAGE % "policy: {kind: §newest}", "images[0].policy.kind", "newest"),
-    (IMAGE % "update: [{policy: {kind: §newest, by: created}}]", "images[0].update[0].policy.kind", "newest"),
-    ("defaults: {policy: {kind: §calver, format: YYYY}}\n", "defaults.policy.kind", "calver"),
     (REGISTRY % "credentials: {kind: §ecr, region: x}", "registries[0].credentials.kind", "ecr"),
     (REPOSITORY % "credentials: {kind: §github_app, app_id: 1}", "repositories[0].credentials.kind", "github_app"),
     (REPOSITORY % "commit: {group_by: §image}", "repositories[0].commit.group_by", "image"),

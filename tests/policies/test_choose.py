@@ -175,6 +175,10 @@ POLICIES: dict[str, list[dict[str, Any]]] = {
     "semver": [{}, {"range": ">=1 <3"}, {"range": "^1.0.0-0"}, {"prerelease": "allow"}, {"prerelease": ["rc"]}],
     "docker": [{}, {"suffix": "revision"}],
     "digest": [{}, {"tag": "stable"}],
+    "calver": [{"format": "YYYY.MM.DD"}, {"format": "YY.0M"}],
+    "numerical": [{}, {"order": "desc"}],
+    "alphabetical": [{}, {"order": "desc"}],
+    "newest": [{}],
 }
 RULES = st.builds(
     rule,
