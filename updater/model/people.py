@@ -1,0 +1,38 @@
+"""What people said about an item: stop, go on, let this one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+By = Literal["hold", "rollback"]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBy:
+    """A person stopped an item; times are aware, in UTC.
+
+    until  when it goes on by itself; None for never
+    by     the command that was used
+    tag    what a rollback went back to
+    """
+
+    at: datetime
+    reason: str = ""
+    until: datetime | None = None
+    by: By = "hold"
+    tag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Everything people said about one item that still counts.
+
+    resumed_at  rollbacks and holds in Git from before it hold no longer
+    approved    tags that may pass once
+    """
+
+    hold: HeldBy | None = None
+    resumed_at: datetime | None = None
+    approved: frozenset[str] = frozenset()
