@@ -79,14 +79,25 @@ class Lab:
     def login(self) -> tuple[str, str] | None:
         return None if self.auth == "open" else LOGIN
 
-    def push(self, repository: str, tags: Iterable[str], *, payload: bytes = b"hello\n", **more: Sequence[str]) -> str:
+    def push(
+        self,
+        repository: str,
+        tags: Iterable[str],
+        *,
+        payload: bytes = b"hello\n",
+        platforms: Sequence[str] = ("linux/amd64",),
+        created: str | None = None,
+        attestations: bool = False,
+    ) -> str:
         with Http(ca_file=self.ca_file) as http:
             return push_image(
                 self.url,
                 repository,
                 tags,
                 payload=payload,
-                platforms=more.get("platforms", ("linux/amd64",)),
+                platforms=platforms,
+                created=created,
+                attestations=attestations,
                 login=self.login,
                 trusted_realms=self.trusted_realms,
                 http=http,

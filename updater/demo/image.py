@@ -64,10 +64,8 @@ def small_image(
         info.size = len(payload)
         tar.addfile(info, io.BytesIO(payload))
     layer = gzip.compress(tar_bytes.getvalue(), mtime=0)
-    system, _, architecture = platform.partition("/")
     config = {
-        "architecture": architecture,
-        "os": system,
+        **_platform(platform),
         "config": {"Labels": dict(labels or {})},
         "rootfs": {"type": "layers", "diff_ids": [digest_of(tar_bytes.getvalue())]},
     } | ({"created": created} if created else {})
@@ -79,6 +77,25 @@ def small_image(
         "layers": [_described(_LAYER, layer)],
     }
     return Image(json.dumps(manifest).encode(), {digest_of(content): content for content in (blob, layer)})
+
+
+def _attestation(image: Image) -> Image:
+    """Make what BuildKit adds to an index for each image: a manifest of a platform that is none."""
+    subject = {"digest": {"sha256": digest_of(image.manifest).removeprefix("sha256:")}}
+    statement = json.dumps({"_type": "https://in-toto.io/Statement/v0.1", "subject": [subject]}).encode()
+    config = json.dumps(_platform("unknown/unknown")).encode()
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": _described(_CONFIG, config),
+        "layers": [_described("application/vnd.in-toto+json", statement)],
+    }
+    return Image(json.dumps(manifest).encode(), {digest_of(content): content for content in (config, statement)})
+
+
+def _platform(text: str) -> dict[str, object]:
+    """Spell `os/architecture[/variant]` as configurations and descriptors do."""
+    return dict(zip(("os", "architecture", "variant"), text.split("/"), strict=False))
 
 
 def _described(media_type: str, content: bytes) -> dict[str, object]:
@@ -94,13 +111,14 @@ def push_image(
     platforms: Sequence[str] = ("linux/amd64",),
     labels: Mapping[str, str] | None = None,
     created: str | None = None,
+    attestations: bool = False,
     login: tuple[str, str] | None = None,
     trusted_realms: Iterable[str] = (),
     http: Http | None = None,
 ) -> str:
-    """Push a small image under the tags; several platforms make an index. Return the digest that the tags name.
+    """Push a small image under the tags; several platforms or attestations make an index.
 
-    `url` is the registry's address. Raises UpdaterError.
+    Return the digest that the tags name. `url` is the registry's address. Raises UpdaterError.
     """
     own = http or Http()
     try:
@@ -108,14 +126,15 @@ def push_image(
         images = {
             platform: small_image(payload, platform=platform, labels=labels, created=created) for platform in platforms
         }
-        for image in images.values():
+        proofs = [_attestation(image) for image in images.values()] if attestations else []
+        for image in (*images.values(), *proofs):
             push.blobs(image.blobs)
-        if len(images) == 1:
+        if len(images) == 1 and not proofs:
             content, media_type = images[platforms[0]].manifest, MANIFEST
         else:
-            for image in images.values():
+            for image in (*images.values(), *proofs):
                 push.manifest(digest_of(image.manifest), image.manifest, MANIFEST)
-            content, media_type = _index(images), INDEX
+            content, media_type = _index(images, proofs), INDEX
         for tag in tags:
             push.manifest(tag, content, media_type)
         return digest_of(content)
@@ -124,12 +143,15 @@ def push_image(
             own.close()
 
 
-def _index(images: Mapping[str, Image]) -> bytes:
-    entries = []
-    for platform, image in images.items():
-        system, _, architecture = platform.partition("/")
-        entry = _described(MANIFEST, image.manifest)
-        entries.append(entry | {"platform": {"os": system, "architecture": architecture}})
+def _index(images: Mapping[str, Image], proofs: Iterable[Image]) -> bytes:
+    entries = [
+        _described(MANIFEST, image.manifest) | {"platform": _platform(platform)} for platform, image in images.items()
+    ]
+    subjects = [entry["digest"] for entry in entries]
+    for proof, subject in zip(proofs, subjects, strict=False):
+        notes = {"vnd.docker.reference.digest": subject, "vnd.docker.reference.type": "attestation-manifest"}
+        told = {"platform": _platform("unknown/unknown"), "annotations": notes}
+        entries.append(_described(MANIFEST, proof.manifest) | told)
     return json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).encode()
 
 
