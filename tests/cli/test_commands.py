@@ -108,6 +108,20 @@ def test_colour_is_for_terminals_whatever_the_environment_says(
     assert "available" in ran.out
 
 
+@pytest.mark.parametrize("args", [("find",), ("find", "--json"), ("check", "--diff")], ids=" ".join)
+def test_paths_are_utf_8_in_every_locale(
+    path: WholePath, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...]
+) -> None:
+    name = f"accents{len(args)}{args[0]}"
+    path.create(name, {"envs/é/a.yaml": manifest(path.image("acme/api"), "1.0.0")})
+    config = path.folder / "accents.yaml"
+    config.write_text(json.dumps(path.settings([path.entry("acme/api")], [name])))
+    monkeypatch.setattr(WholePath, "environment", _with(path.environment(), PYTHONIOENCODING="ascii"))
+    ran = path.run(*args, config=config)
+    assert (ran.code, ran.err) == (0, "")
+    assert "envs/é/a.yaml" in ran.out
+
+
 def _with(environment: dict[str, str], **more: str) -> Callable[[WholePath], dict[str, str]]:
     return lambda _: environment | more
 

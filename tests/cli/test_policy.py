@@ -61,13 +61,13 @@ def test_an_empty_list_is_an_answer() -> None:
         ("{kind: semver, range: '>> 1'}", "POLICY:1:23"),
         ("{kind: semver, rnage: 1.x}", "rnage"),
         ("{kind: sember}", "sember"),
-        ("{kind: calver, format: YYYY.0M}", "not supported yet"),
+        ("{kind: calver, format: YYYYMM}", "ambiguous"),
         ("{policy: {kind: semver}, tags: {include: ['(']}}", "POLICY:1:"),
         ("{policy: {kind: semver}, nonsense: 1}", "nonsense"),
         ("{kind: [", "POLICY:1:"),
         ("text", "a mapping"),
     ],
-    ids=["a bad range", "an unknown key", "an unknown kind", "a kind of later", "a bad expression", "a strange field",
+    ids=["a bad range", "an unknown key", "an unknown kind", "a bad format", "a bad expression", "a strange field",
          "broken YAML", "no mapping"],
 )  # fmt: skip
 def test_what_does_not_parse_is_wrong_usage(text: str, said: str) -> None:

@@ -40,10 +40,6 @@ def _redacted(_logger: Any, _method: str, event: Mapping[str, Any]) -> dict[str,
 
 
 def _blank(value: Any) -> Any:
-    return (
-        [_blank(part) for part in value]
-        if isinstance(value, list)
-        else redact(value)
-        if isinstance(value, str)
-        else value
-    )
+    if isinstance(value, list):
+        return [_blank(part) for part in value]
+    return redact(value) if isinstance(value, str) else value
