@@ -34,6 +34,7 @@ __all__ = ["Author", "Blob", "Clone", "Head", "Logged", "Remote"]
 DEADLINE = 300.0  # seconds for one git process; the first fetch of a large repository is the longest
 MAX_BLOB = 8 << 20  # bytes; no file that people write by hand is larger
 MAX_READ = 1 << 30  # bytes that one read takes from git
+MAX_LOG = 64 << 20  # bytes of history that one look takes from git
 MAX_PATCH = 1 << 20  # bytes of a patch that is shown
 MAX_PACKS = 50  # above, they are made one
 
@@ -181,13 +182,24 @@ class Clone:
             case pushes.Outcome.UNKNOWN:
                 self._settle(branch, base, revision, done)
 
-    def log(self, revision: str, *, limit: int, since: datetime | None = None) -> tuple[Logged, ...]:
-        """Return at most `limit` commits, newest first, along first parents, none committed before `since`."""
-        age = (f"--since={since.isoformat()}",) if since else ()
-        template = ("log", "--first-parent", f"--max-count={int(limit)}", *age, logs.FORMAT)
+    def log(
+        self, revision: str, *, limit: int, since: datetime | None = None, grep: str = "", files: bool = False
+    ) -> tuple[Logged, ...]:
+        """Return at most `limit` commits, newest first, along first parents, none committed before `since`.
+
+        `grep` is an extended regular expression of ours: only commits with a line like it count. With `files` each
+        tells what it changed. Where all that is larger than MAX_LOG the oldest are left out.
+        """
+        options = (
+            *((f"--since={since.isoformat()}",) if since else ()),
+            *(("--extended-regexp", f"--grep={grep}") if grep else ()),
+            *(logs.FILES if files else ()),
+        )
+        template = ("log", "--first-parent", f"--max-count={int(limit)}", *options, *logs.FORMAT)
         call = Call(template, (_hash(revision),), ("--",))
-        done = self._healed(lambda: self._local(call, "read the history of"))
-        return logs.parse_log(done.stdout)
+        done = self._healed(lambda: self._log(call))
+        found = logs.parse_log(done.stdout)
+        return found[:-1] if done.cut else found
 
     def show(self, revision: str) -> str:
         """Return a commit as `git log -p` prints it, cut after a mebibyte."""
@@ -312,6 +324,12 @@ class Clone:
             self._prepare()
             self._get(self._head.branch, self._head.revision)
             return operation()
+
+    def _log(self, call: Call) -> Finished:
+        done = self._run(call, max_output=MAX_LOG)
+        if (done.code or done.cut) and len(done.stdout) < MAX_LOG:
+            raise self._error("read the history of", done, local=True)
+        return done
 
     def _local(self, call: Call, what: str, settings: Mapping[str, str] | None = None) -> Finished:
         """Run git without the network; whatever it cannot do then is the fault of the clone."""

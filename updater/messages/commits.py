@@ -5,23 +5,31 @@
     - ghcr.io/acme/api 1.4.2 -> 1.5.0 in apps/api/deployment.yaml:17
 
     Image-Update: ghcr.io/acme/api 1.4.2 -> 1.5.0
+    Image-Digest: ghcr.io/acme/api 1.5.0 sha256:...                         (where it is known)
     Image-Reason: ghcr.io/acme/api semver >=1.4.0 <2.0.0, newest of 212
+    Image-Hold: ghcr.io/acme/api until 2026-12-01T00:00:00Z                 (rollback only)
 
 The lines spell an image as Git does; the trailers name it in full, so that every spelling has one history.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from updater.model.change import Bump
-from updater.model.image import ImageRef
+from updater.model.image import ImageRef, is_digest, is_tag
 
-UPDATE, DIGEST, REASON = "Image-Update", "Image-Digest", "Image-Reason"
+UPDATE, DIGEST, REASON, HOLD = "Image-Update", "Image-Digest", "Image-Reason", "Image-Hold"
+OURS = f"^{UPDATE}: "  # what some line of every commit of ours begins with
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UPDATE_VALUE = re.compile(r"(?P<image>\S+) (?P<old>\S+) -> (?P<new>\S+)")
+_LINE = re.compile(r"^- \S+ (\S+) -> (\S+) in (.+):([0-9]{1,9})$", re.MULTILINE)
+_DIGEST_VALUE = re.compile(r"(\S+) (\S+) (sha(?:256|512):[0-9a-f]+)")
+_HOLD_VALUE = re.compile(r"(\S+) until (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +41,27 @@ class Told:
     new: str
 
 
-def commit_message(bumps: Sequence[Bump], sign_off: str | None = None) -> str:
-    """Return the whole message for what one commit changes; `sign_off` is `Name <address>` or None."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One line of a message read back: what was changed to what, in which line of which file."""
+
+    old: str
+    new: str
+    file: str
+    line: int
+
+
+def commit_message(bumps: Sequence[Bump], sign_off: str | None = None, until: datetime | None = None) -> str:
+    """Return the whole message for what one commit changes; `sign_off` is `Name <address>` or None.
+
+    A rollback says `until` when it holds its images.
+    """
     lines = unique(f"- {b.spelled} {b.old} -> {b.new} in {_one_line(b.file)}:{b.line}" for b in bumps)
     trailers = [f"{UPDATE}: {b.image} {b.old} -> {b.new}" for b in bumps]
-    trailers += [f"{DIGEST}: {b.image} {b.new.partition('@')[0] or '-'} {b.digest}" for b in bumps if b.digest]
+    trailers += [f"{DIGEST}: {b.image} {b.tag or b.new.partition('@')[0] or '-'} {b.digest}" for b in bumps if b.digest]
     trailers += [f"{REASON}: {b.image} {_one_line(b.reason)}" for b in bumps]
+    if until:
+        trailers += [f"{HOLD}: {b.image} until {until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for b in bumps]
     if sign_off:
         trailers.append(f"Signed-off-by: {_one_line(sign_off)}")
     return "\n".join([subject(bumps), "", *lines, "", *unique(trailers), ""])
@@ -57,6 +80,28 @@ def told(trailers: Iterable[tuple[str, str]]) -> tuple[Told, ...]:
     """Return what a commit's trailers say was updated; a value that we would not have written is passed over."""
     found = (_UPDATE_VALUE.fullmatch(value.strip()) for key, value in trailers if key == UPDATE)
     return tuple(Told(**match.groupdict()) for match in found if match and _is_image(match["image"]))
+
+
+def places(message: str) -> tuple[Place, ...]:
+    """Return what the lines of a message say; a squash keeps those of all its commits."""
+    return tuple(Place(old, new, file, int(line)) for old, new, file, line in _LINE.findall(message))
+
+
+def digests(trailers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
+    """Yield image, tag and digest of every digest that a commit tells the tag of."""
+    for key, value in trailers:
+        if key == DIGEST and (match := _DIGEST_VALUE.fullmatch(value)) and is_digest(match[3]) and is_tag(match[2]):
+            yield match[1], match[2], match[3]
+
+
+def holds(trailers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, datetime]]:
+    """Yield the images that a commit holds, and until when."""
+    for key, value in trailers:
+        if key == HOLD and (match := _HOLD_VALUE.fullmatch(value)):
+            with contextlib.suppress(ValueError):
+                until = datetime.fromisoformat(match[2])
+                if until.tzinfo:
+                    yield match[1], until
 
 
 def unique(texts: Iterable[str]) -> list[str]:

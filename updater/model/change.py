@@ -78,7 +78,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Bump:
-    """One reference that changed: what a line and a trailer of the commit say."""
+    """One reference that changed: what a line and a trailer of the commit say.
+
+    `tag` is that of the target, also where only its digest is written.
+    """
 
     file: str
     line: int
@@ -88,6 +91,7 @@ class Bump:
     new: str
     digest: str | None
     reason: str
+    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -27,8 +28,21 @@ _SAID = {  # what an event says, besides the value of a scalar
 _start = attrgetter("start")
 
 
-def edit(path: str, before: str, wanted: Sequence[tuple[Reference, ImageRef, str]]) -> Change:
-    """Return the file with every reference at its target; the third of each says why, in words.
+class Wanted(NamedTuple):
+    """One reference, what it is to say, and why, in words; tag and digest of the target where they are known.
+
+    These two stand in the trailers, whichever of them is written.
+    """
+
+    reference: Reference
+    target: ImageRef
+    why: str
+    tag: str | None = None
+    digest: str | None = None
+
+
+def edit(path: str, before: str, wanted: Sequence[Wanted]) -> Change:
+    """Return the file with every reference at its target.
 
     References that are there already leave no edit and no bump. Raises EditError where a reference cannot be
     written, or where the result would differ in anything but the intended scalars.
@@ -36,11 +50,12 @@ def edit(path: str, before: str, wanted: Sequence[tuple[Reference, ImageRef, str
     edits: list[Edit] = []
     bumps: list[Bump] = []
     values: dict[int, str] = {}  # what the scalars and aliases of these references say, by their ends
-    for reference, target, why in wanted:
-        changes = _editor(reference.editor).edit(reference, target)
+    for one in (Wanted(*each) for each in wanted):
+        reference = one.reference
+        changes = _editor(reference.editor).edit(reference, one.target)
         if changes:
             edits += changes
-            bumps.append(_bump(reference, target, why))
+            bumps.append(_bump(one))
             values |= {place.end: place.value for place in reference.places}
     edits.sort()
     _refuse_overlaps(path, edits)
@@ -75,11 +90,13 @@ def _editor(kind: str) -> Editor:
     return next(editor for editor in automatic() if editor.kind == kind)
 
 
-def _bump(reference: Reference, target: ImageRef, why: str) -> Bump:
+def _bump(one: Wanted) -> Bump:
+    reference, target = one.reference, one.target
     tagged = any(place.role in {Role.IMAGE, Role.TAG} for place in reference.places)
     new = target.version if tagged else target.at(None, target.digest).version
     old, name = reference.image.version, reference.image.name
-    return Bump(reference.file, reference.line, name, reference.spelled, old, new, target.digest, why)
+    digest, tag = target.digest or one.digest, one.tag or (None if tagged else target.tag)
+    return Bump(reference.file, reference.line, name, reference.spelled, old, new, digest, one.why, tag)
 
 
 def _refuse_overlaps(path: str, edits: Sequence[Edit]) -> None:

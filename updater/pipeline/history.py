@@ -9,12 +9,12 @@ from typing import Any
 
 from updater.config.images import Item
 from updater.git.clone import Logged
-from updater.messages.commits import REASON, told
+from updater.messages.commits import OURS, REASON, told
 from updater.pipeline.find import matches
-from updater.pipeline.update import LOCK_WAIT, UNREACHED, World, everywhere
+from updater.pipeline.look import LOCK_WAIT, UNREACHED, World, everywhere
 from updater.secrets import redact
 
-DEPTH = 10_000  # commits of a branch that are looked through
+DEPTH = 10_000  # commits of ours on a branch that are looked through
 _REASON = re.compile(r"(\S+) (.*)")
 
 
@@ -37,7 +37,7 @@ def history(world: World, items: Sequence[Item] | None, limit: int) -> History:
         try:
             with clone.lock(LOCK_WAIT):
                 head = clone.fetch(branch.name)
-                commits = clone.log(head.revision, limit=DEPTH)
+                commits = clone.log(head.revision, limit=DEPTH, grep=OURS)
         except UNREACHED as err:
             found.failures.append({"what": f"repository {branch.repository.name}", "error": redact(str(err))})
             continue

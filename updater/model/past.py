@@ -1,0 +1,25 @@
+"""What Git's history says about one image in one file, read from the trailers of our own commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Values are as in trailers: `tag`, `tag@sha256:...` or `@sha256:...`; times are aware.
+
+    wrote       what our last commit wrote here, and when; None where we never did
+    left        what our own commits moved away from lately; going back there would be flapping
+    tags        the tag of a digest, where only digests are written
+    held_until  the newest Image-Hold of the image, and when it was committed
+    """
+
+    wrote: str | None = None
+    wrote_at: datetime | None = None
+    left: frozenset[str] = frozenset()
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    held_until: datetime | None = None
+    held_at: datetime | None = None
