@@ -67,5 +67,5 @@ def _show(report: Report, *, json: bool, diff: bool) -> None:
             show.print_diff(show.diff(report))
         show.commits(report)
     show.failures(report)
-    if report.failures:
+    if report.failed:
         raise typer.Exit(1)

@@ -45,7 +45,7 @@ def explain(
         for item in items:
             _print_explained(item, report)
     failures(report)
-    if report.failures:
+    if report.failed:
         raise typer.Exit(1)
 
 

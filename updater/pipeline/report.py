@@ -92,6 +92,11 @@ class Report:
         """The commits that were pushed."""
         return [written.commit for written in self.written if written.commit]
 
+    @property
+    def failed(self) -> bool:
+        """Whether something failed that another run may mend."""
+        return bool(self.failures) or any(row.outcome is Outcome.FAILED for row in self.rows)
+
     def images(self) -> list[dict[str, Any]]:
         """Return one row an item, whose fields are those of its weightiest reference."""
         by_item: dict[str, list[Row]] = {}
