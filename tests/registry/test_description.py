@@ -175,6 +175,26 @@ def test_one_token_serves_the_list_the_manifest_and_the_blob() -> None:
         assert paths == [("tags", 401), ("", 200), ("tags", 200), ("manifests", 200), ("blobs", 200)]
 
 
+def test_the_right_to_list_tags_is_not_tried_on_a_blob() -> None:
+    def script(asked: Asked) -> Answered:
+        if asked.path == "/token":
+            return reply(200, {"token": asked.query["scope"][0].rpartition(":")[2], "expires_in": 300})
+        right = "metadata_read" if asked.path.endswith("/tags/list") else "pull"
+        if asked.headers.get("authorization") != f"Bearer {right}":
+            scope = f"repository:team/app:{right}"
+            return reply(401, b"", ("WWW-Authenticate", f'Bearer realm="{server.url}/token",scope="{scope}"'))
+        if right == "metadata_read":
+            return reply(200, {"name": "team/app", "tags": ["1.0"]})
+        return reply(200, AMD if "/blobs/" in asked.path else image(AMD))
+
+    with asking(script) as (registry, server):
+        registry.describe("team/app", "1.0", created=True)
+        registry.tags("team/app")
+        before = len(server.requests)
+        registry.describe("team/app", "1.0", created=True)
+        assert len(server.requests) == before + 2
+
+
 def test_what_is_neither_tag_nor_digest_is_never_asked() -> None:
     with EmbeddedRegistry() as server, Http() as http:
         registry = Registry(server.host, http=http, insecure=True)
@@ -353,7 +373,9 @@ BROKEN: dict[str, tuple[object, str]] = {
     "an error with status 200": ({"errors": [{"code": "DENIED"}]}, NEITHER),
     "no list of manifests": ({"schemaVersion": 2, "manifests": None}, NEITHER),
     "a manifest without config": ({"schemaVersion": 2, "layers": []}, NEITHER),
-    "both at once": (index() | image(AMD), NEITHER),
+    "both at once": ({"manifests": [], "config": entry(AMD)}, NEITHER),
+    "both at once, and it says that it is an index": ({"config": entry(AMD)} | index(), NEITHER),
+    "both at once, and it says that it is a manifest": (index() | image(AMD), NEITHER),
     "an index that says it is a manifest": (index(media_type=MANIFEST), NEITHER),
     "a manifest that says it is an index": (image(AMD) | {"mediaType": INDEX}, NEITHER),
     "schema 1": ({"schemaVersion": 1, "fsLayers": [], "history": []}, "schema 1"),
@@ -488,6 +510,16 @@ def test_a_storage_that_refuses_is_told_apart_from_the_registry(tmp_path: Path) 
         assert not isinstance(refused.value, LoginRefused)
         assert "secret" not in str(refused.value)
         assert [asked.authorization for asked in storage.requests] == [""]
+
+
+def test_a_tag_that_is_gone_behind_a_redirect_is_not_found(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path, "other")
+    with (
+        EmbeddedRegistry(tls=certificate) as other,
+        asking(lambda asked: reply(307, b"", ("Location", other.url + asked.path)), ca_file=certificate[0]) as (it, _),
+        pytest.raises(NotFound, match="MANIFEST_UNKNOWN"),
+    ):
+        it.describe("team/app", "1.0", created=True)
 
 
 def test_a_storage_without_tls_is_not_asked() -> None:

@@ -90,10 +90,10 @@ class Exchange:
         """Return for 200; raise what any other status means."""
         if answer.status == 200:
             return
-        if origin(answer.url) != self._origin:  # it knows nothing of tags and logins, and its words are not for us
-            storage = urlsplit(answer.url).netloc
-            raise RegistryError(f"{what}: {storage}, to which {self._host} redirects, answered {answer.status}")
         if answer.status in {401, 403}:
+            if origin(answer.url) != self._origin:  # it saw no login
+                other = urlsplit(answer.url).netloc
+                raise RegistryError(f"{what}: {other}, to which {self._host} redirects, answered {answer.status}")
             raise self._login.refusal(what, answer.status)
         code = _error_code(answer.body)
         if answer.status == 404:
