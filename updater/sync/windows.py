@@ -97,7 +97,7 @@ class Window(Member):
         return f"{self.kind} window {self.schedule!r} for {spelled(self.duration)}, {self.time_zone}"
 
     def ends(self, at: datetime) -> datetime | None:
-        """Return when the window that is open ends, the last one of those that overlap; None where none is open."""
+        """Return when the window that is open at a time in UTC ends, the last one of those that overlap; else None."""
         length = timedelta(seconds=self.duration)
         for back in (min(look, length) for look in _LOOKS_BACK):
             begun = list(takewhile(lambda start: start <= at, self.begins(at - back)))
@@ -108,15 +108,19 @@ class Window(Member):
         return None
 
     def begins(self, after: datetime) -> Iterator[datetime]:
-        """Yield when windows begin, strictly after a time, in order; within HORIZON of it."""
+        """Yield when windows begin, strictly after a time in UTC, in order; within HORIZON of it."""
         once = not any(field.startswith("*") for field in self.schedule.split()[:2])  # not every hour or more often
         instants = _instants(self.schedule, zone(self.time_zone), after - _SHIFT if once else after, once=once)
         return (instant for instant in instants if instant > after)
 
 
-@lru_cache(maxsize=1024)
 def state(windows: tuple[Window, ...], now: datetime) -> Open | Closed:
     """Say whether updates may be written now, and if not why, and when they may."""
+    return _state(windows, now.astimezone(UTC)) if windows else Open()
+
+
+@lru_cache(maxsize=1024)
+def _state(windows: tuple[Window, ...], now: datetime) -> Open | Closed:
     why = _closed(windows, now)
     return Closed(why, _opening(windows, now)) if why else Open()
 
@@ -141,7 +145,7 @@ def _opening(windows: Sequence[Window], now: datetime) -> datetime | None:
         if ends := [end for window in windows if window.kind == "deny" and (end := window.ends(at))]:
             at = max(ends)
         elif not _closed(windows, at):
-            return at.astimezone(UTC)
+            return at
         else:
             begins = [next(islice(window.begins(at), 1), None) for window in windows if window.kind == "allow"]
             at = min((begin for begin in begins if begin), default=now + 2 * HORIZON)
@@ -154,7 +158,7 @@ def _instants(schedule: str, where: tzinfo, begin: datetime, *, once: bool) -> I
     Between two changes of the clock the offset is constant, and cron runs on the bare clock. With `once`, times that
     the clock skips are taken when it does, and times that it shows twice the first time only.
     """
-    at, limit = begin.astimezone(UTC), begin.astimezone(UTC) + HORIZON
+    at, limit = begin, begin + HORIZON
     offset = _offset(where, at)
     clock = at.replace(tzinfo=None) + offset
     while at < limit:
