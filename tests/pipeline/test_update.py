@@ -22,7 +22,8 @@ from updater.model.decision import Reason
 from updater.pipeline.history import history
 from updater.pipeline.mentions import mentions
 from updater.pipeline.report import Outcome, Report, Row
-from updater.pipeline.update import PUSH_TRIES, update
+from updater.pipeline.commit import PUSH_TRIES
+from updater.pipeline.update import update
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
@@ -180,7 +181,9 @@ def test_a_digest_is_followed_and_costs_no_list(lab: Lab) -> None:
     assert f"Image-Digest: HOST/acme/api latest {second}" in lab.run("fleet", "log", "-1").replace(
         lab.registry.host, "HOST"
     )
+    before = len(lab.registry.requests)
     assert rows(lab.cycle(config))[f"{lab.registry.host}/acme/api"].reason == Reason.UP_TO_DATE
+    assert [request.method for request in lab.registry.requests[before:]] == ["HEAD"]
 
 
 def test_tag_and_digest_never_part(lab: Lab) -> None:

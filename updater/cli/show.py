@@ -19,7 +19,7 @@ from updater.secrets import redact
 
 if TYPE_CHECKING:
     from updater.model.decision import Verdict
-    from updater.pipeline.update import Progress
+    from updater.pipeline.look import Progress
 
 WIDE = 1_000_000  # characters of a line on a pipe: nothing is cut there
 
@@ -117,7 +117,7 @@ def verdicts(marks: Iterable[Verdict]) -> None:
 @contextmanager
 def progress() -> Iterator[Progress]:
     """Yield what shows the progress of a cycle; on standard error, and only on a terminal."""
-    from updater.pipeline.update import no_progress
+    from updater.pipeline.look import no_progress
 
     if not err.is_terminal:
         yield no_progress

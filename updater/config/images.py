@@ -12,10 +12,11 @@ from pathspec import GitIgnoreSpec
 from pydantic import AfterValidator, Field, field_validator
 
 from updater.config.base import MAX_TEXT, Section, is_host
-from updater.model.durations import Duration, Interval, duration
 from updater.config.repositories import Branch
+from updater.model.durations import Duration, Interval, duration
 from updater.model.image import DOCKER_HUB, ImageRef
 from updater.policies.rule import Rule
+from updater.sync.windows import Window
 
 ALL_PATHS = ("**",)
 _WILD = re.compile(r"[*?]")
@@ -46,6 +47,7 @@ class Item:
     suspend: bool = False
     pattern: str | None = None
     image_name: str = ""
+    windows: tuple[Window, ...] = ()
 
 
 class Poll(Section):
@@ -59,6 +61,7 @@ class Behaviour(Rule):
     """What `defaults`, an image and its items may all set; the nearer one replaces the farther."""
 
     poll: Poll = Field(Poll(), description="when the registry is asked; its keys merge one by one")
+    windows: tuple[Window, ...] = Field((), description="when updates may be written; []: always")
     suspend: bool = Field(default=False, description="leave it alone: nothing is asked, nothing is written")
 
 

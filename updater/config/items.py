@@ -120,6 +120,7 @@ class Items:
                 poll_jitter=whole.poll.jitter,
                 labels=dict(_labels(below)),
                 suspend=whole.suspend,
+                windows=whole.windows,
             )
         )
 

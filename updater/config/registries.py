@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validat
 from pydantic_core import CoreSchema
 
 from updater.config.base import Section, http_url, is_host, refusal, text
-from updater.model.durations import Rate
 from updater.config.network import Network
+from updater.model.durations import Rate
 from updater.model.image import ImageRef
 from updater.plugins import one_of
 from updater.registry.credentials.base import Credentials

@@ -21,9 +21,7 @@ from updater.policies.base import NOT_YET as POLICIES
 from updater.registry.credentials.base import NOT_YET as REGISTRY_LOGINS
 from updater.secrets import SecretRef
 
-_IMAGE = frozenset(
-    {"downgrade", "min_age", "platforms", "moved_tag", "windows", "verify", "replaces", "marker"}
-)  # gates and places that later versions bring
+_IMAGE = frozenset({"verify", "replaces", "marker"})  # gates and places that later versions bring
 
 NOT_YET: Mapping[str, frozenset[str]] = {
     "": frozenset({"git_hosts", "notifications", "clusters", "applications", "sync", "web"}),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from updater.config.images import Item
 from updater.config.network import Network
@@ -19,12 +20,16 @@ from updater.git.clone import Clone
 from updater.git.remote import Remote
 from updater.git.urls import same_remote
 from updater.model.image import ImageRef
+from updater.pipeline.facts import Memory
 from updater.pipeline.find import Finder
-from updater.pipeline.update import World
+from updater.pipeline.look import World
 from updater.registry.client import Registry
 from updater.secrets import SecretRef
 from updater.transport.http import Http
 from updater.transport.pace import Budget
+
+if TYPE_CHECKING:
+    from updater.store.database import Database
 
 PRIVATE = 0o700  # of the data folder: clones hold what people keep in private repositories
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
@@ -32,13 +37,15 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @contextmanager
-def build(settings: Settings, *, everything: bool = False) -> Iterator[World]:
+def build(settings: Settings, *, everything: bool = False, database: Database | None = None) -> Iterator[World]:
     """Yield the clients of one configuration and close them at the end.
 
-    `everything` finds references to every image, not only to those that are tracked.
+    `everything` finds references to every image, not only to those that are tracked. The state is opened when it is
+    first needed, unless a database is given, which stays open.
     """
     prepare(settings.data)
     clients: list[Http] = []
+    closing: list[Database] = []
     http = cache(partial(_http, clients))
     words = None if everything else words_of(settings.items)
     finder = cache(lambda _repo, _branch: Finder(words, partial(canonical, settings)))
@@ -63,10 +70,29 @@ def build(settings: Settings, *, everything: bool = False) -> Iterator[World]:
 
     clone_of = cache(partial(_clone, settings.data))
     try:
-        yield World(settings, registry_of, lambda repo: clone_of(repo.name, repo), lambda r, b: finder(r.name, b))
+        yield World(
+            settings,
+            registry_of,
+            lambda repo: clone_of(repo.name, repo),
+            lambda repo, branch: finder(repo.name, branch),
+            cache(partial(_memory, closing, database, settings)),
+        )
     finally:
         for client in clients:
             client.close()
+        for state in closing:
+            state.close()
+
+
+def _memory(closing: list[Database], database: Database | None, settings: Settings) -> Memory:
+    from updater.daemon.remember import open_state  # SQLAlchemy is loaded where the state is used
+    from updater.store.descriptions import Descriptions
+    from updater.store.holds import Holds
+    from updater.store.tags import Tags
+
+    if database is None:
+        closing.append(database := open_state(settings))
+    return Memory(Tags(database), Descriptions(database), Holds(database))
 
 
 def prepare(data: Path) -> None:

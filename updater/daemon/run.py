@@ -35,8 +35,9 @@ from updater.daemon.build import build, prepare, unusable
 from updater.daemon.logs import configure
 from updater.daemon.remember import open_state, polls_of, state_url
 from updater.errors import ConfigError, Problem, StoreError, UpdaterError
+from updater.pipeline.look import World
 from updater.pipeline.report import Outcome, Report, unique
-from updater.pipeline.update import World, update
+from updater.pipeline.update import update
 from updater.store.database import Database
 from updater.store.polls import Poll, Polls
 from updater.transport import process
@@ -93,7 +94,7 @@ class Daemon:
 
     def _generation(self, settings: Settings) -> _Generation:
         closing = ExitStack()
-        world = closing.enter_context(build(settings))
+        world = closing.enter_context(build(settings, database=self._database))
         agenda = Agenda(settings.items, self._known, datetime.now(UTC), time.monotonic())
         return _Generation(settings, world, agenda, closing)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from updater.model.image import ImageRef
+from updater.model.tag import Needs
 
 
 class Reason(StrEnum):
@@ -50,13 +52,18 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Go from current to target. `why` names the policy and the choice; `newest` is the policy's best before gates."""
+    """Go from current to target. `why` names the policy and the choice; `newest` is the policy's best before gates.
+
+    `tag` is that of the target, also where only its `digest` is written.
+    """
 
     current: ImageRef
     target: ImageRef
     why: str
     newest: str | None = None
     verdicts: tuple[Verdict, ...] = ()
+    tag: str | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +79,10 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """No decision yet: the digests of these tags are needed first."""
+    """No decision yet: these facts of tags (or of digests) are needed first, or what our commits did here."""
 
-    tags: tuple[str, ...]
+    asks: Mapping[str, Needs] = field(default_factory=dict)
+    history: bool = False
 
 
 Decision = Update | Hold

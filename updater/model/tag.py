@@ -25,7 +25,7 @@ class Tag:
     created     what its configuration says, aware, in UTC; None for a date that is none (before 1981)
     platforms   `os/architecture[/variant]`, without attestations
     first_seen  when we first listed it, aware, in UTC; None where it was there on our first scan
-    first_digest  its digest when we first asked
+    first_digest  its digest when we first asked; SEEN asks for it where nobody did before
     """
 
     name: str
@@ -35,6 +35,21 @@ class Tag:
     first_seen: datetime | None = None
     first_digest: str | None = None
     known: Needs = Needs.NAMES
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The content of one digest; times are aware, in UTC.
+
+    created        None where it says none, or was not asked
+    asked_created  whether it was asked
+    first_seen     when we first stored this digest; None before that
+    """
+
+    created: datetime | None
+    platforms: frozenset[str]
+    asked_created: bool
+    first_seen: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

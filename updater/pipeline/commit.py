@@ -1,22 +1,68 @@
-"""One commit on one branch, pushed only if the branch is still where it was read."""
+"""One commit on one branch, pushed only if the branch is still where it was read; else everything is planned anew."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from updater.config.repositories import RepositorySettings
-from updater.git.clone import Author, Clone, Head
+from updater.errors import PushRejected
+from updater.git.clone import Author
 from updater.messages.commits import commit_message
 from updater.model.change import Change
 from updater.model.commit import Commit
+from updater.pipeline.look import PUSH_WAIT_CAP, Checkout, World, look
+from updater.pipeline.report import Failure, Row, Written
+from updater.transport.pace import backoff
+
+PUSH_TRIES = 12  # a branch that eight writers share took five at most (measured)
 
 
-def commit(clone: Clone, settings: RepositorySettings, head: Head, changes: Sequence[Change], now: datetime) -> Commit:
-    """Write the changes on top of `head` and push them. Raises PushRejected when the branch moved, else GitError."""
+@dataclass(slots=True)
+class Plan:
+    """What is to become of one branch: a row for each reference, the changed files, and what failed."""
+
+    rows: list[Row] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    until: datetime | None = None  # a rollback: the image is held until then
+
+
+def land(
+    world: World, checkout: Checkout, planned: Callable[[Checkout], Plan], now: datetime, *, write: bool = True
+) -> tuple[Plan, list[Written]]:
+    """Plan and push; on a branch that moved meanwhile read it again and plan anew.
+
+    The caller holds the lock of the clone. Raises GitError.
+    """
+    repository = checkout.branch.repository
+    for attempt in range(1, PUSH_TRIES + 1):
+        plan = planned(checkout)
+        if not plan.changes:
+            return plan, []
+        written = Written(repository.name, checkout.head.branch, tuple(plan.changes))
+        if not write:
+            return plan, [written]
+        try:
+            made = _commit(world, checkout, plan.changes, now, plan.until)
+        except PushRejected:
+            pause = backoff(attempt, base=world.patience, cap=PUSH_WAIT_CAP)
+            if attempt == PUSH_TRIES or world.stop.wait(pause):
+                raise
+            checkout = look(world, checkout.branch)
+        else:
+            return plan, [Written(written.repository, written.branch, written.changes, made)]
+    raise AssertionError  # the last attempt returns or raises
+
+
+def _commit(
+    world: World, checkout: Checkout, changes: Sequence[Change], now: datetime, until: datetime | None
+) -> Commit:
+    """Write the changes on top of the head that was read and push them. Raises PushRejected, else GitError."""
+    settings, head, clone = checkout.branch.repository, checkout.head, world.clone_of(checkout.branch.repository)
     author = Author(settings.author.name, settings.author.email)
     sign_off = f"{author.name} <{author.email}>" if settings.commit.sign_off else None
-    message = commit_message([bump for change in changes for bump in change.bumps], sign_off)
+    message = commit_message([bump for change in changes for bump in change.bumps], sign_off, until)
     files = {change.path: change.after.encode() for change in changes}
     revision = clone.commit(head.revision, files, message, author, now)
     clone.push(head.branch, head.revision, revision)

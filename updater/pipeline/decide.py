@@ -1,71 +1,233 @@
-"""From what Git says and what the registry has to one decision, with its why. Pure: values in, values out."""
+"""From what Git says and what the registry has to one decision, with its why. Pure: values in, values out.
+
+Facts that cost something are asked for only when the decision hangs on them: it answers Unresolved, the pipeline
+fetches what that names, and asks again. That ends, because every fact is asked for once.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from updater.model.decision import Hold, Mark, Reason, Unresolved, Update, Verdict
 from updater.model.image import ImageRef
-from updater.model.tag import Needs, Scan
-from updater.policies.choose import Judgement, judge
+from updater.model.past import Past
+from updater.model.people import People
+from updater.model.tag import Needs, Scan, Tag
+from updater.policies.base import Rank
+from updater.policies.choose import Judgement, Ranking, concluded, rank, unreadable
+from updater.policies.gates import Asked, Scene, Stop, costly
 from updater.policies.rule import Rule
+from updater.sync.windows import Closed
+
+NOBODY = People()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known beside the list of tags.
+
+    facts    tags by name, or by digest, with what was asked of them; also of those that are missing: they have nothing
+    missing  tags that the registry does not have, though it listed them or Git names them
+    past     what our commits did here; None where nobody has looked yet
+    people   holds, resumes and approvals
+    closed   the window that is closed now, None where none is
+    """
+
+    facts: Mapping[str, Tag] = field(default_factory=dict)
+    missing: AbstractSet[str] = frozenset()
+    past: Past | None = None
+    people: People = NOBODY
+    closed: Closed | None = None
+
+
+NOTHING = Known()
 
 
 def decide(
-    rule: Rule, current: ImageRef, scan: Scan, missing: AbstractSet[str] = frozenset()
+    rule: Rule, current: ImageRef, scan: Scan, now: datetime, known: Known = NOTHING
 ) -> Update | Hold | Unresolved:
-    """Decide about one current value.
-
-    Unresolved names tags whose digests are needed: fetch them, put them in `scan.tags` (a name may stand there twice,
-    with and without its digest) or, where the registry says that it has no such tag, in `missing`, and ask again.
-    That ends, because every answer is asked for once. An incomplete list decides nothing.
-    """
+    """Decide about one current value. An incomplete list decides nothing."""
     if Needs.NAMES not in rule.policy.needs:
-        return _follow(rule, current, scan, missing)
-    tags = tuple(tag for tag in scan.tags if tag.name not in missing) if missing else scan.tags
+        return _follow(rule, current, scan, now, known)
     if not scan.complete or not scan.tags:
         return Hold(current, Reason.INCOMPLETE_SCAN, scan.why or "the registry lists no tags at all")
-    if current.tag is None:
+    if current.tag is None and current.digest is not None and known.past is None:
+        return Unresolved(history=True)
+    tag = current.tag or (known.past.tags.get(current.digest or "") if known.past else None)
+    if tag is None:
         why = f"{rule.policy.words} needs a tag in Git to compare with, found {current.version}"
         return Hold(current, Reason.UNPARSABLE_CURRENT, why)
-    judgement = judge(rule, tags, current.tag)
-    if judgement.target is None:
-        assert judgement.reason is not None
-        return Hold(current, judgement.reason, judgement.why, judgement.newest, judgement.verdicts)
-    return _update(rule, current, scan, judgement, judgement.target)
+    tags = {one.name: known.facts.get(one.name, one) for one in scan.tags if one.name not in known.missing}
+    ranking = rank(rule, tags, tag, known.facts.get(tag))
+    if ranking.lacking:
+        return Unresolved(dict.fromkeys(ranking.lacking, Needs.CREATED))
+    if verdict := unreadable(rule, ranking, tag):
+        return _hold(current, verdict)
+    assert ranking.current is not None
+    return _Decision(rule, current, tag, now, known, ranking, ranking.current, tags).made()
 
 
-def _update(rule: Rule, current: ImageRef, scan: Scan, judgement: Judgement, tag: str) -> Update | Unresolved:
-    if rule.write == "tag" and current.digest is None:
-        target = current.at(tag)
-    elif (digest := _digest(scan, tag)) is None:
-        return Unresolved((tag,))
-    else:
-        # Tag and digest never part: the old digest beside a new tag would still run the old image.
-        target = current.at(None if rule.write == "digest" else tag, digest)
-    return Update(current, target, judgement.why, judgement.newest, judgement.verdicts)
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """One decision under way: the candidates are ranked, the gates are still to be asked."""
+
+    rule: Rule
+    current: ImageRef
+    tag: str
+    now: datetime
+    known: Known
+    ranking: Ranking
+    place: Rank
+    tags: Mapping[str, Tag]
+
+    def made(self) -> Update | Hold | Unresolved:
+        """Ask the cheap gates, then what stops the image as a whole, then the gates that cost requests."""
+        stops = self._cheap(self._scene())
+        best = concluded(self.rule, self.ranking, stops)
+        if why := held(self.known, self.now):
+            return _hold(self.current, replace(best, reason=Reason.HELD, why=why))
+        if best.target is None:
+            return _hold(self.current, best)
+        if self.known.past is None:
+            return Unresolved(history=True)
+        if self.known.closed and best.target not in self.known.people.approved:
+            return _hold(self.current, replace(best, reason=Reason.WINDOW_CLOSED, why=self.known.closed.why))
+        answer = self._costly(stops)
+        return answer if isinstance(answer, Unresolved) else self._concluded(answer)
+
+    def _scene(self) -> Scene:
+        """Return what the cheap gates judge by; a person who set an older version than we wrote is respected."""
+        past = self.known.past
+        wrote = (past.wrote or "").partition("@")[0] if past else ""
+        resumed = self.known.people.resumed_at
+        if not past or not wrote or (resumed and past.wrote_at and resumed > past.wrote_at):
+            return Scene.of(self.rule, self.place)
+        text = self.rule.tags.current(wrote)
+        left = self.rule.policy.current(text, self.known.facts.get(wrote) or Tag(wrote)) if text else None
+        if left is None or left.key <= self.place.key:
+            return Scene.of(self.rule, self.place)
+        return Scene.of(self.rule, self.place, left, wrote)
+
+    def _cheap(self, scene: Scene) -> list[Stop | None]:
+        approved = self.known.people.approved
+        return [scene.stop(one.rank, approved=one.tag in approved) for one in self.ranking.candidates]
+
+    def _costly(self, stops: list[Stop | None]) -> list[Stop | None] | Unresolved:
+        """Ask the gates that need facts, best candidate first, until one passes."""
+        answers = list(stops)
+        for at, candidate in enumerate(self.ranking.candidates):
+            if answers[at] is not None:
+                continue
+            stop = self._facts(candidate.tag)
+            if isinstance(stop, Unresolved):
+                return stop
+            answers[at] = stop
+            if stop is None:
+                break
+        return answers
+
+    def _facts(self, tag: str) -> Stop | Unresolved | None:
+        reference = self.current.digest or self.tag
+        current = self.known.facts.get(reference) or self.tags.get(reference) or Tag(reference)
+        asked = Asked(self.tags[tag], current, self.rule, self.now, tag in self.known.people.approved)
+        return _asked(asked)
+
+    def _concluded(self, stops: list[Stop | None]) -> Update | Hold:
+        judgement = concluded(self.rule, self.ranking, stops)
+        if judgement.target is None:
+            return _hold(self.current, judgement)
+        digest = self.tags[judgement.target].digest
+        target = written(self.rule, self.current, judgement.target, digest)
+        if why := _flapping(self.known.past, target):
+            return _hold(self.current, replace(judgement, target=None, reason=Reason.FLAPPING, why=why))
+        return Update(
+            self.current, target, judgement.why, judgement.newest, judgement.verdicts, judgement.target, digest
+        )
 
 
-def _follow(rule: Rule, current: ImageRef, scan: Scan, missing: AbstractSet[str]) -> Update | Hold | Unresolved:
+def _asked(asked: Asked) -> Stop | Unresolved | None:
+    answer = costly(asked)
+    return Unresolved(answer) if isinstance(answer, dict) else answer
+
+
+def held(known: Known, now: datetime) -> str:
+    """Say what a person put on hold, here or by a rollback in Git; empty where nothing is."""
+    hold, past, resumed = known.people.hold, known.past, known.people.resumed_at
+    if hold is not None:
+        until = f" until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
+        return f"held by a person{until}{f': {hold.reason}' if hold.reason else ''}"
+    if past and past.held_until and past.held_until > now and not (resumed and past.held_at and resumed > past.held_at):
+        return f"rolled back, held until {past.held_until:%Y-%m-%d %H:%M} UTC"
+    return ""
+
+
+def written(rule: Rule, current: ImageRef, tag: str, digest: str | None) -> ImageRef:
+    """Return what is to stand in Git. Tag and digest never part: an old digest beside a new tag is the old image."""
+    if rule.write == "digest":
+        return current.at(None, digest)
+    return current.at(tag, digest if rule.write == "tag_digest" or current.digest else None)
+
+
+def _flapping(past: Past | None, target: ImageRef) -> str:
+    if past and target.version in past.left:
+        return f"our own commits left {target.version} a short while ago; another updater may want something else"
+    return ""
+
+
+def _hold(current: ImageRef, judgement: Judgement) -> Hold:
+    assert judgement.reason is not None
+    return Hold(current, judgement.reason, judgement.why, judgement.newest, judgement.verdicts)
+
+
+def _follow(rule: Rule, current: ImageRef, scan: Scan, now: datetime, known: Known) -> Update | Hold | Unresolved:
     """Decide for a policy that follows what one tag points to; it reads no list, so an empty one says nothing."""
-    tag = rule.policy.follows(current.tag)
-    if tag is None:
+    name = rule.policy.follows(current.tag)
+    if name is None:
         why = f"{rule.policy.words} needs a tag to follow, found {current.version}"
         return Hold(current, Reason.UNPARSABLE_CURRENT, why)
-    if why := f"the registry has no tag {tag}" if tag in missing else rule.tags.read(tag)[1]:
-        return Hold(current, Reason.NO_MATCH, why, None, (Verdict(tag, Mark.REJECTED, why),))
-    digest = _digest(scan, tag)
-    if digest is None:
-        why = scan.why or f"the digest of {tag} is not known"
-        return Unresolved((tag,)) if scan.complete else Hold(current, Reason.INCOMPLETE_SCAN, why)
-    why = f"digest of {tag}"
-    if current.digest == digest:
-        verdict = Verdict(tag, Mark.CANDIDATE, "up_to_date: the digest in Git")
-        return Hold(current, Reason.UP_TO_DATE, f"{why} is unchanged", tag, (verdict,))
+    if why := f"the registry has no tag {name}" if name in known.missing else rule.tags.read(name)[1]:
+        return Hold(current, Reason.NO_MATCH, why, None, (Verdict(name, Mark.REJECTED, why),))
+    tag = known.facts.get(name)
+    if tag is None or tag.digest is None:
+        if scan.complete:
+            return Unresolved({name: Needs.DIGEST})
+        return Hold(current, Reason.INCOMPLETE_SCAN, scan.why or "the registry did not answer in full")
+    words = f"digest of {name}"
+    if current.digest == tag.digest:
+        verdict = Verdict(name, Mark.CANDIDATE, "up_to_date: the digest in Git")
+        return Hold(current, Reason.UP_TO_DATE, f"{words} is unchanged", name, (verdict,))
+    if known.past is None:
+        return Unresolved(history=True)
+    stop = _stop_following(rule, current, tag, now, known)
+    if isinstance(stop, Unresolved):
+        return stop
+    if stop is not None:
+        return Hold(current, stop.reason, stop.why, name, (Verdict(name, Mark.REJECTED, stop.why),))
     # A digest without a tag stays one, unless the rule asks for both.
     bare = rule.write == "digest" or (rule.write == "tag" and current.tag is None and current.digest is not None)
-    return Update(current, current.at(None if bare else tag, digest), why, tag, (Verdict(tag, Mark.CHOSEN, why),))
+    target = current.at(None if bare else name, tag.digest)
+    return Update(current, target, words, name, (Verdict(name, Mark.CHOSEN, words),), name, tag.digest)
 
 
-def _digest(scan: Scan, name: str) -> str | None:
-    return next((tag.digest for tag in scan.tags if tag.name == name and tag.digest), None)
+def _stop_following(rule: Rule, current: ImageRef, tag: Tag, now: datetime, known: Known) -> Stop | Unresolved | None:
+    """Return what stops a new digest. Digests have no order: a person went back if we wrote this very one before."""
+    past, people = known.past, known.people
+    assert past is not None
+    if why := held(known, now):
+        return Stop(Reason.HELD, why)
+    wrote = (past.wrote or "").partition("@")[2]
+    resumed = people.resumed_at is not None and past.wrote_at is not None and people.resumed_at > past.wrote_at
+    if wrote == tag.digest and current.digest and not resumed:
+        return Stop(Reason.HUMAN_ROLLBACK, f"human_rollback: a person went back from {wrote[:19]}")
+    if known.closed and tag.name not in people.approved:
+        return Stop(Reason.WINDOW_CLOSED, known.closed.why)
+    if why := _flapping(past, current.at(tag.name, tag.digest)):
+        return Stop(Reason.FLAPPING, why)
+    reference = current.digest or ""
+    now_in_git = known.facts.get(reference) or Tag(reference, known=Needs(0) if reference else Needs.PLATFORMS)
+    content = known.facts.get(tag.digest or "") or Tag(tag.digest or "", tag.digest)  # its age is that of the digest
+    moving = rule.model_copy(update={"moved_tag": "follow"})  # that the tag moves is the point
+    return _asked(Asked(content, now_in_git, moving, now, tag.name in people.approved))

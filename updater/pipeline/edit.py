@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -41,7 +40,7 @@ class Wanted(NamedTuple):
     digest: str | None = None
 
 
-def edit(path: str, before: str, wanted: Sequence[Wanted]) -> Change:
+def edit(path: str, before: str, wanted: Sequence[Wanted | tuple[Reference, ImageRef, str]]) -> Change:
     """Return the file with every reference at its target.
 
     References that are there already leave no edit and no bump. Raises EditError where a reference cannot be

@@ -26,11 +26,15 @@ _YAML = re.compile(r"\.ya?ml$|(?:^|/)Kustomization$")
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """A reference and its owner; `rivals` names the items that tie, and then there is no owner."""
+    """A reference and its owner; `rivals` names the items that tie, and then there is no owner.
+
+    `origin` names the repository and the branch that it stands in.
+    """
 
     reference: Reference
     item: Item | None
     rivals: tuple[str, ...] = ()
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

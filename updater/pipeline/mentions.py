@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from updater.pipeline.update import LOCK_WAIT, UNREACHED, Checkout, Progress, World, everywhere, look, no_progress
+from updater.pipeline.look import LOCK_WAIT, UNREACHED, Checkout, Progress, World, everywhere, look, no_progress
 from updater.secrets import redact
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime
 
 from updater.errors import RegistryError
 from updater.model.image import ImageRef
 from updater.model.tag import Scan, Tag
-from updater.registry.client import NotFound, Registry
+from updater.registry.client import Registry
 from updater.secrets import SecretError
-
-DIGESTS_AT_ONCE = 8  # images; each registry bounds its own requests
 
 RegistryOf = Callable[[ImageRef], Registry]
 Scans = dict[str, Scan | RegistryError]
@@ -40,45 +37,6 @@ def scan(
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """The digests of tags by name, and the tags that the registry does not have after all."""
-
-    digests: dict[str, str]
-    missing: frozenset[str]
-
-
-def resolve(
-    lacking: Mapping[str, tuple[ImageRef, Collection[str]]], registry_of: RegistryOf
-) -> dict[str, Resolved | RegistryError]:
-    """Ask for the digests of tags, by image; a few images at a time."""
-    with ThreadPoolExecutor(DIGESTS_AT_ONCE, thread_name_prefix="digest") as pool:
-        answers = pool.map(lambda one: _digests(one[0], one[1], registry_of), lacking.values())
-        return dict(zip(lacking, answers, strict=True))
-
-
-def _concurrency(image: ImageRef, registry_of: RegistryOf) -> int:
-    try:
-        return registry_of(image).concurrency
-    except SecretError:
-        return 1  # each image is told on its own why its registry cannot be asked
-
-
-def _digests(image: ImageRef, tags: Collection[str], registry_of: RegistryOf) -> Resolved | RegistryError:
-    digests: dict[str, str] = {}
-    missing: set[str] = set()
-    for tag in sorted(tags):
-        try:
-            digests[tag] = registry_of(image).digest(image.repository, tag)
-        except NotFound:
-            missing.add(tag)
-        except RegistryError as err:
-            return err
-        except SecretError as err:
-            return _unknown_login(image, err)
-    return Resolved(digests, frozenset(missing))
-
-
 def _tags(image: ImageRef, registry_of: RegistryOf, now: datetime) -> Scan | RegistryError:
     try:
         listing = registry_of(image).tags(image.repository)
@@ -92,3 +50,10 @@ def _tags(image: ImageRef, registry_of: RegistryOf, now: datetime) -> Scan | Reg
 def _unknown_login(image: ImageRef, err: SecretError) -> RegistryError:
     """A secret that is not there now is this registry's trouble, and nobody else's."""
     return RegistryError(f"{image.registry}: {err}")
+
+
+def _concurrency(image: ImageRef, registry_of: RegistryOf) -> int:
+    try:
+        return registry_of(image).concurrency
+    except SecretError:
+        return 1  # each image is told on its own why its registry cannot be asked

@@ -11,136 +11,40 @@ A rejected push runs the last four lines again on the new head; nothing is rebas
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from updater.config.images import Item
-from updater.config.repositories import RepositorySettings
-from updater.config.settings import Settings
-from updater.errors import EditError, GitError, PushRejected, RegistryError
-from updater.git.clone import Clone, Head
-from updater.model.change import Change, Reference, Skipped
-from updater.model.decision import Decision, Hold, Reason, Unresolved, Update
+from updater.errors import EditError, RegistryError
+from updater.model.change import Change
+from updater.model.decision import Hold, Reason, Update
 from updater.model.image import ImageRef
-from updater.model.tag import Needs, Scan, Tag
-from updater.pipeline.commit import commit
-from updater.pipeline.decide import decide
-from updater.pipeline.edit import edit, refusal
-from updater.pipeline.find import File, Finder, Owned, Owners
+from updater.model.past import Past
+from updater.model.tag import Needs, Scan
+from updater.pipeline.commit import Plan, land
+from updater.pipeline.edit import Wanted, edit, refusal
+from updater.pipeline.find import Owned
+from updater.pipeline.look import (
+    LOCK_WAIT,
+    UNREACHED,
+    Branch,
+    Checkout,
+    Progress,
+    World,
+    branches,
+    joined,
+    look,
+    no_progress,
+    trail,
+)
 from updater.pipeline.report import Failure, Outcome, Report, Row, Written, held
-from updater.pipeline.scan import RegistryOf, Scans, resolve, scan
-from updater.secrets import SecretError
-from updater.transport.pace import backoff
+from updater.pipeline.resolve import Resolver
+from updater.pipeline.scan import scan
 
-PUSH_TRIES = 12  # a branch that eight writers share took five at most (measured)
-PUSH_WAIT = 0.2  # seconds, the base of the jittered waits between tries, doubled each time
-PUSH_WAIT_CAP = 5.0
-LOCK_WAIT = 300.0  # seconds to wait for another process at work in the same clone
 REPOSITORIES_AT_ONCE = 4  # each is a few child processes
-UNREACHED = (GitError, SecretError, OSError)  # what one repository may have, and the others not
-RESOLVE_ROUNDS = 5  # a decision asks for one digest; for another where that tag turns out to be gone
-
-Progress = Callable[[str, int, int], None]  # what, done, of how many
-
-
-def no_progress(_what: str, _done: int, _total: int) -> None:
-    """Show nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """One branch of one repository, None for the remote's own choice, and every item that looks at it."""
-
-    repository: RepositorySettings
-    name: str | None
-    items: tuple[Item, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Checkout:
-    """What Git says now on a branch; no file is ever checked out."""
-
-    branch: Branch
-    head: Head
-    files: Mapping[str, File]
-    owned: tuple[Owned, ...]
-    skipped: tuple[Skipped, ...]
-
-
-@dataclass(slots=True)
-class World:
-    """Every client that the loop needs, made once by the daemon's build."""
-
-    settings: Settings
-    registry_of: RegistryOf
-    clone_of: Callable[[RepositorySettings], Clone]
-    finder_of: Callable[[RepositorySettings, str | None], Finder]
-    stop: threading.Event = field(default_factory=threading.Event)
-    patience: float = PUSH_WAIT
-    looks: dict[tuple[str, str | None], Checkout] = field(default_factory=dict)
-
-
-def branches(settings: Settings) -> list[Branch]:
-    """Return every branch that some item looks at."""
-    found = []
-    for repository in settings.repositories:
-        names = {i.branch or repository.branch for i in settings.items if i.repository in {None, repository.name}}
-        for name in sorted(names, key=lambda n: n or ""):
-            items = (i for i in settings.items if i.repository in {None, repository.name})
-            found.append(Branch(repository, name, tuple(i for i in items if (i.branch or repository.branch) == name)))
-    return found
-
-
-def everywhere(world: World) -> list[Branch]:
-    """Return every branch that some item looks at, and the default branch of every other repository."""
-    found = joined(world, branches(world.settings))
-    read = {branch.repository.name for branch in found}
-    return found + [Branch(repo, repo.branch, ()) for repo in world.settings.repositories if repo.name not in read]
-
-
-def joined(world: World, found: Sequence[Branch]) -> list[Branch]:
-    """Make one of what turns out to be one branch: a repository's default, and the same by its name.
-
-    Else two items could own one reference. Only a repository that has both is asked; one that cannot be stays as it is.
-    """
-    names = {branch.repository.name for branch in found if branch.name is not None}
-    result = list(found)
-    for default in (branch for branch in found if branch.name is None and branch.repository.name in names):
-        clone = world.clone_of(default.repository)
-        try:
-            with clone.lock(LOCK_WAIT):
-                head = clone.fetch(None).branch
-        except UNREACHED:
-            continue  # who reads it is told why
-        for branch in found:
-            if branch.repository is default.repository and branch.name == head:
-                result.remove(default)
-                result[result.index(branch)] = replace(branch, items=default.items + branch.items)
-    return result
-
-
-def look(world: World, branch: Branch, *, everything: bool = False) -> Checkout:
-    """Return what Git says on a branch; a head that was seen before costs one question to the remote.
-
-    `everything` reads the files that no item looks at, too. Raises GitError.
-    """
-    key = (branch.repository.name, branch.name)
-    last = world.looks.get(key)
-    clone = world.clone_of(branch.repository)
-    head = clone.fetch(branch.name)
-    if last is not None and last.head == head and last.branch == branch:
-        return last
-    files = {blob.path: File(blob.path, blob.oid, blob.mode) for blob in clone.tree(head.revision)}
-    owners = Owners(branch.items)
-    wants = (lambda _path: True) if everything else owners.wants
-    found = world.finder_of(branch.repository, branch.name).find(tuple(files.values()), wants, clone.read)
-    owned = tuple(owners.assign(reference) for reference in found.references)
-    world.looks[key] = checkout = Checkout(branch, head, files, owned, found.skipped)
-    return checkout
 
 
 def update(
@@ -170,23 +74,23 @@ class _Cycle:
     ) -> None:
         self.world, self.due, self.now, self.write, self.progress = world, due, now, write, progress
         self.report = Report()
-        self.scans: Scans = {}
-        self.missing: dict[str, frozenset[str]] = {}  # tags by image that the list has and the registry has not
-        self.decisions: dict[tuple[str, str], Decision | RegistryError] = {}
         self.unread: dict[str, str] = {}  # items, and why a branch that they look at could not be read
-        self.deciding = threading.Lock()
+        self.memory = world.memory()
+        self.resolver = Resolver(world.registry_of, self.memory, self.memory.holds.read(now), now, write)
 
     def run(self) -> Report:
         """Look, scan, decide; then write each branch on its own."""
         checkouts = self._look()
         self._scan([owned for checkout in checkouts for owned in checkout.owned])
-        self._decide([owned for checkout in checkouts for owned in checkout.owned])
+        self._decide(checkouts)
         with ThreadPoolExecutor(REPOSITORIES_AT_ONCE, thread_name_prefix="write") as pool:
-            for rows, written, failures in pool.map(self._settle, checkouts):
-                self.report.rows += rows
+            for plan, written in pool.map(self._settle, checkouts):
+                self.report.rows += plan.rows
                 self.report.written += written
-                self.report.failures += failures
+                self.report.failures += plan.failures
+        self._fail_images()
         self._unreferenced()
+        self._use_up()
         return self.report
 
     def _look(self) -> list[Checkout]:
@@ -220,115 +124,69 @@ class _Cycle:
     def _scan(self, owned: Sequence[Owned]) -> None:
         asked = wanted(self.due.values(), owned)
         listed = [image for image, needs in asked.values() if Needs.NAMES in needs]
-        self.scans = {name: Scan(name, (), self.now) for name in asked}  # complete: nobody asked for its names
         done = iter(range(1, len(listed) + 1))
-        self.scans |= scan(
-            listed, self.world.registry_of, self.now, lambda: self.progress("images", next(done), len(listed))
+        scans = scan(listed, self.world.registry_of, self.now, lambda: self.progress("images", next(done), len(listed)))
+        believed = self.memory.tags.learn(
+            [found for found in scans.values() if isinstance(found, Scan)], self.now, write=self.write
         )
-        for name, answer in self.scans.items():
-            if isinstance(answer, RegistryError):
-                self.report.failures.append(Failure(f"image {name}", str(answer), answer.retry_at))
-            elif not answer.complete or (Needs.NAMES in asked[name][1] and not answer.tags):
-                why = answer.why or "the registry lists no tags at all"
-                self.report.failures.append(Failure(f"image {name}", f"the list of tags is incomplete: {why}"))
+        nobody_asked = {name: Scan(name, (), self.now) for name in asked}  # complete: their names are not needed
+        self.resolver.scans = {**nobody_asked, **scans, **believed}
+        for image in listed:
+            found = self.resolver.scans[image.name]
+            if isinstance(found, Scan) and not (found.complete and found.tags):
+                why = found.why or "the registry lists no tags at all"
+                self.report.failures.append(Failure(f"image {image.name}", f"the list of tags is incomplete: {why}"))
 
-    def _decide(self, owned: Iterable[Owned]) -> None:
-        """Decide every value that has no decision yet; digests that decisions ask for are fetched in rounds."""
-        with self.deciding:
-            open_ = {
-                (one.item.name, str(one.reference.image)): (one.item, one.reference.image)
-                for one in owned
-                if one.item is not None and one.item.name in self.due and one.reference.image.name in self.scans
-            }
-            for _ in range(RESOLVE_ROUNDS):
-                open_ = {key: value for key, value in open_.items() if key not in self.decisions}
-                lacking: dict[str, set[str]] = {}
-                for key, (item, current) in open_.items():
-                    answer = self._decide_one(item, current)
-                    if isinstance(answer, Unresolved):
-                        lacking.setdefault(current.name, set()).update(answer.tags)
-                    else:
-                        self.decisions[key] = answer
-                if not lacking:
-                    return
-                self._resolve(lacking)
+    def _decide(self, checkouts: Sequence[Checkout], *, locked: bool = False) -> None:
+        """Decide about everything that is due; what our commits did is read where a decision hangs on it."""
+        by_origin = {one.origin: checkout for checkout in checkouts for one in checkout.owned}
+        due = [one for c in checkouts for one in c.owned if one.item is not None and one.item.name in self.due]
 
-    def _decide_one(self, item: Item, current: ImageRef) -> Decision | RegistryError | Unresolved:
-        found = self.scans[current.name]
-        missing = self.missing.get(current.name, frozenset())
-        return found if isinstance(found, RegistryError) else decide(item.rule, current, found, missing)
+        def past_of(one: Owned) -> Past:
+            checkout = by_origin[one.origin]
+            if locked:
+                return _past(self.world, checkout, one, self.now)
+            with self.world.clone_of(checkout.branch.repository).lock(LOCK_WAIT):
+                return _past(self.world, checkout, one, self.now)
 
-    def _resolve(self, lacking: Mapping[str, set[str]]) -> None:
-        """Fetch digests and add them to the scans; a tag that is gone is known to be missing from now on."""
-        asked = {name: (ImageRef.parse(name), tags) for name, tags in lacking.items()}
-        for name, answer in resolve(asked, self.world.registry_of).items():
-            found = self.scans[name]
-            if isinstance(answer, RegistryError):
-                self.scans[name] = answer
-                self.report.failures.append(Failure(f"image {name}", str(answer), answer.retry_at))
-            elif isinstance(found, Scan):
-                tags = tuple(Tag(tag, digest) for tag, digest in answer.digests.items())
-                self.scans[name] = replace(found, tags=found.tags + tags)
-                self.missing[name] = self.missing.get(name, frozenset()) | answer.missing
+        self.resolver.resolve(due, past_of)
 
-    def _settle(self, checkout: Checkout) -> tuple[list[Row], list[Written], list[Failure]]:
+    def _settle(self, checkout: Checkout) -> tuple[Plan, list[Written]]:
         """Write one branch, on a newer head if somebody pushed first."""
         rows = self._rows(checkout)
         if not any(isinstance(row.decision, Update) and row.outcome is not Outcome.HELD for row in rows):
-            return rows, [], []
+            return Plan(rows), []
         try:
             with self.world.clone_of(checkout.branch.repository).lock(LOCK_WAIT):
-                return self._write(checkout)
+                return land(self.world, checkout, self._plan, self.now, write=self.write)
         except UNREACHED as err:
             failure = Failure(f"push {checkout.branch.repository.name} {checkout.head.branch}", str(err))
-            return [_failed(row, str(err)) for row in rows], [], [failure]
-
-    def _write(self, checkout: Checkout) -> tuple[list[Row], list[Written], list[Failure]]:
-        """Plan and push; on a branch that moved meanwhile read it again and plan anew. Raises GitError."""
-        repository = checkout.branch.repository
-        clone = self.world.clone_of(repository)
-        for attempt in range(1, PUSH_TRIES + 1):
-            rows, changes, failures = self._plan(checkout)
-            written = Written(repository.name, checkout.head.branch, tuple(changes))
-            if not changes or not self.write:
-                return rows, [written] if changes else [], failures
-            try:
-                made = commit(clone, repository, checkout.head, changes, self.now)
-            except PushRejected:
-                if attempt == PUSH_TRIES or self.world.stop.wait(self._pause(attempt)):
-                    raise
-                checkout = look(self.world, checkout.branch)
-                self._decide(checkout.owned)
-            else:
-                return rows, [replace(written, commit=made)], failures
-        raise AssertionError  # the last attempt returns or raises
-
-    def _pause(self, attempt: int) -> float:
-        return backoff(attempt, base=self.world.patience, cap=PUSH_WAIT_CAP)
+            return Plan([_failed(row, str(err)) for row in rows], [], [failure]), []
 
     def _rows(self, checkout: Checkout) -> list[Row]:
         """Return a row for each reference that is due."""
         rows = (self._row(checkout, one) for one in checkout.owned)
         return [row for row in rows if row is not None]
 
-    def _plan(self, checkout: Checkout) -> tuple[list[Row], list[Change], list[Failure]]:
+    def _plan(self, checkout: Checkout) -> Plan:
         """Return a row for each reference that is due, and the changes of the files."""
+        self._decide([checkout], locked=True)
         rows = self._rows(checkout)
-        todo: dict[str, list[tuple[Reference, ImageRef, str]]] = {}
+        todo: dict[str, list[Wanted]] = {}
         for row in rows:
             if row.outcome is Outcome.UPDATED and isinstance(row.decision, Update) and row.reference:
-                todo.setdefault(row.reference.file, []).append((row.reference, row.decision.target, row.decision.why))
+                decision = row.decision
+                wanted = Wanted(row.reference, decision.target, decision.why, decision.tag, decision.digest)
+                todo.setdefault(row.reference.file, []).append(wanted)
         changes, broken = self._edit(checkout, todo)
         rows = [_failed(row, broken[row.reference.file]) if row.reference and row.reference.file in broken else row
                 for row in rows]  # fmt: skip
         if not self.write:
             rows = [replace(row, outcome=Outcome.AVAILABLE) if row.outcome is Outcome.UPDATED else row for row in rows]
         failures = [Failure(f"file {checkout.branch.repository.name}/{path}", why) for path, why in broken.items()]
-        return rows, changes, failures
+        return Plan(rows, changes, failures)
 
-    def _edit(
-        self, checkout: Checkout, todo: Mapping[str, list[tuple[Reference, ImageRef, str]]]
-    ) -> tuple[list[Change], dict[str, str]]:
+    def _edit(self, checkout: Checkout, todo: Mapping[str, list[Wanted]]) -> tuple[list[Change], dict[str, str]]:
         """Return the changed files, and why a file was left as it was."""
         if not todo:
             return [], {}
@@ -344,9 +202,6 @@ class _Cycle:
             else:
                 changes += [change] if change.before != change.after else []
         return changes, broken
-
-    def _decision(self, one: Owned) -> Decision | RegistryError | None:
-        return self.decisions.get((one.item.name, str(one.reference.image))) if one.item else None
 
     def _row(self, checkout: Checkout, one: Owned) -> Row | None:
         """Return what becomes of one reference; None where no item that is due has to do with it."""
@@ -366,7 +221,7 @@ class _Cycle:
         item = one.item
         if item.suspend or repository.suspend:
             return held(item, Reason.SUSPENDED, "suspended in the configuration", **place)
-        decision = self._decision(one)
+        decision = self.resolver.of(one)
         place["decision"] = None if isinstance(decision, RegistryError) else decision
         match decision:
             case None:
@@ -383,6 +238,22 @@ class _Cycle:
                 place |= {"target": decision.target.version, "newest": decision.newest}
                 return Row(item, outcome, decision.why, decision.why, **place)
 
+    def _fail_images(self) -> None:
+        """Say which registries failed, while listing or when a decision asked for more."""
+        for name, found in self.resolver.scans.items():
+            if isinstance(found, RegistryError):
+                self.report.failures.append(Failure(f"image {name}", str(found), found.retry_at))
+
+    def _use_up(self) -> None:
+        """An approval lets one tag pass once: it is gone when that tag was written."""
+        if not self.write:
+            return
+        for row in self.report.rows:
+            if row.outcome is Outcome.UPDATED and isinstance(row.decision, Update) and row.decision.tag:
+                people = self.resolver.people.get(row.item.name)
+                if people and row.decision.tag in people.approved:
+                    self.memory.holds.used(row.item.name, row.decision.tag)
+
     def _unreferenced(self) -> None:
         """An item that nothing mentions is said so; where a branch that it looks at could not be read, that is why."""
         seen = {row.item.name for row in self.report.rows}
@@ -395,6 +266,11 @@ class _Cycle:
                 what = "matches no image" if item.pattern else "is mentioned nowhere"
                 why = f"{item.image} {what} in the paths of this item"
                 self.report.rows.append(held(item, Reason.NOT_REFERENCED, why))
+
+
+def _past(world: World, checkout: Checkout, one: Owned, now: datetime) -> Past:
+    image = one.reference.image
+    return trail(world, checkout).of(one.reference.file, image.name, now, image.version)
 
 
 def _failed(row: Row, error: str) -> Row:

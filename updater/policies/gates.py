@@ -1,15 +1,23 @@
-"""What stops a tag that the policy wants: it must be newer than what Git holds, and not too far ahead of it.
+"""What stops a tag that the policy wants. Each gate is a small pure rule with a reason of its own.
 
-The first two gates that judge versions know nothing of tags; the words of the answers begin with the reason.
+The cheap gates judge ranks and are asked about every candidate; the others need facts of a tag that cost a request,
+and are asked about the best candidates until one passes. The words of an answer begin with its reason.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import zip_longest
+from datetime import datetime, timedelta
+from itertools import pairwise, zip_longest
+from typing import TYPE_CHECKING
 
 from updater.model.decision import Reason
+from updater.model.tag import Needs, Tag
 from updater.policies.base import Level, Rank
+
+if TYPE_CHECKING:  # rule reads the family from this folder, so it imports this module
+    from updater.policies.rule import Choice, Rule
 
 CALENDAR = 1900  # a major from here on is a year, and years may be far apart
 
@@ -25,26 +33,44 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Gates:
-    """The highest change allowed, and how many majors at once (0 for any number)."""
+class Scene:
+    """What the cheap gates judge by: the version in Git, and the one that a person went back from, if one did."""
 
+    current: Rank
     level: Level
     max_major_step: int
+    downgrade: bool = False
+    left: Rank | None = None
+    left_name: str = ""
 
-    def stop(self, candidate: Rank, current: Rank) -> Stop | None:
-        """Return the gate that stops the candidate, None where it passes them all.
+    @classmethod
+    def of(cls, choice: Choice, current: Rank, left: Rank | None = None, left_name: str = "") -> Scene:
+        """Return the scene of a rule's settings."""
+        level = choice.level or choice.policy.default_level
+        return cls(current, level, choice.max_major_step, choice.downgrade == "allow", left, left_name)
 
-        Equal precedence is no update: it answers `up_to_date`.
+    def stop(self, candidate: Rank, *, approved: bool = False) -> Stop | None:
+        """Return the cheap gate that stops a candidate, None where it passes them all.
+
+        Equal precedence is no update: it answers `up_to_date`. What was approved passes level and step.
         """
-        if candidate.key <= current.key:
-            return _SAME if candidate.key == current.key else _OLDER
-        if not candidate.release or not current.release:
+        if candidate.key == self.current.key:
+            return _SAME
+        if candidate.key < self.current.key:
+            return None if self.downgrade else _OLDER
+        if self.left is not None and candidate.key <= self.left.key:
+            return Stop(Reason.HUMAN_ROLLBACK, f"human_rollback: a person went back from {self.left_name}")
+        if approved or not candidate.release or not self.current.release:
             return None
-        step = candidate.release[0] - current.release[0]
-        level = change(current.release, candidate.release)
+        return self._too_far(candidate.release)
+
+    def _too_far(self, release: tuple[int, ...]) -> Stop | None:
+        old = self.current.release
+        level = change(old, release)
         if _LEVELS.index(level) < _LEVELS.index(self.level):
             return Stop(Reason.LEVEL, f"level: a {level} change, allowed is {self.level}")
-        years = min(candidate.release[0], current.release[0]) >= CALENDAR
+        step = release[0] - old[0]
+        years = min(release[0], old[0]) >= CALENDAR
         if self.max_major_step and step > self.max_major_step and not years:
             return Stop(Reason.AMBIGUOUS, f"ambiguous: {step} majors ahead, allowed are {self.max_major_step}")
         return None
@@ -62,3 +88,99 @@ def change(old: tuple[int, ...], new: tuple[int, ...]) -> Level:
         if (before or 0) != (after or 0):
             return level
     return "patch"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a costly gate is asked: the candidate, the tag in Git, what is wanted, and what a person approved."""
+
+    tag: Tag
+    current: Tag
+    rule: Rule
+    now: datetime
+    approved: bool = False
+
+
+Answer = Stop | dict[str, Needs] | None  # stopped, or these facts by tag first, or passed
+
+
+def min_age(asked: Asked) -> Answer:
+    """A tag must be known for a while: since we first saw it, or for those of our first scan, since it was created."""
+    tag, age = asked.tag, timedelta(seconds=asked.rule.min_age)
+    if not age or asked.approved:
+        return None
+    if Needs.SEEN not in tag.known:
+        return {tag.name: Needs.SEEN}
+    if tag.first_seen is None and Needs.CREATED not in tag.known:
+        return {tag.name: Needs.CREATED}
+    since = tag.first_seen or tag.created
+    if since is None:
+        return Stop(Reason.MIN_AGE, "min_age: it was there on our first scan, and when it was created is not known")
+    left = since + age - asked.now
+    return Stop(Reason.MIN_AGE, f"min_age: {words(left)} left") if left > timedelta(0) else None
+
+
+def moved(asked: Asked) -> Answer:
+    """A tag whose digest changed after we first saw it is not what was announced."""
+    tag, wanted = asked.tag, Needs.DIGEST | Needs.SEEN
+    if tag.name == tag.digest:
+        return None
+    if wanted not in tag.known:
+        return {tag.name: wanted}
+    if asked.approved or asked.rule.moved_tag == "follow" or tag.first_digest in {None, tag.digest}:
+        return None
+    was, now = str(tag.first_digest)[:19], str(tag.digest)[:19]
+    return Stop(Reason.MOVED_TAG, f"moved_tag: it was {was} when we first saw it and is {now} now")
+
+
+def platforms(asked: Asked) -> Answer:
+    """The tag must have every platform that is wanted: those of a list, or those of the tag in Git.
+
+    Where the registry no longer has the tag in Git there is nothing to compare with.
+    """
+    wanted, tag, current = asked.rule.platforms, asked.tag, asked.current
+    if not wanted:
+        return None
+    same = wanted == "same"
+    lacking = [one.name for one in ((tag, current) if same else (tag,)) if Needs.PLATFORMS not in one.known]
+    if lacking:
+        return dict.fromkeys(lacking, Needs.PLATFORMS)
+    have = {plain(platform) for platform in tag.platforms}
+    missing = sorted({plain(p) for p in (current.platforms if same else wanted)} - have)
+    if not missing:
+        return None
+    has = f"it has {', '.join(sorted(tag.platforms))}" if tag.platforms else "it names none"
+    return Stop(Reason.PLATFORM_MISSING, f"platform_missing: {', '.join(missing)}; {has}")
+
+
+def plain(platform: str) -> str:
+    """Leave out the variant that is the only one in use: linux/arm64/v8 is linux/arm64."""
+    return platform.removesuffix("/v8") if platform.endswith("arm64/v8") else platform
+
+
+COSTLY: tuple[Callable[[Asked], Answer], ...] = (min_age, moved, platforms)
+
+
+def costly(asked: Asked) -> Answer:
+    """Ask the gates that need facts. What several of them lack is asked for at once, unless age alone may stop it."""
+    lacking: dict[str, Needs] = {}
+    for gate in COSTLY:
+        answer = gate(asked)
+        if isinstance(answer, Stop):
+            return answer
+        for name, needs in (answer or {}).items():
+            lacking[name] = lacking.get(name, Needs(0)) | needs
+        if lacking and asked.rule.min_age and Needs.SEEN not in asked.tag.known:
+            break
+    return lacking or None
+
+
+def words(left: timedelta) -> str:
+    """Say a time in its two largest units: `3 h 12 min`."""
+    seconds = max(1, round(left.total_seconds()))
+    units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    for (name, size), (below, small) in pairwise(units):
+        if seconds >= size:
+            rest = seconds % size // small
+            return f"{seconds // size} {name}" + (f" {rest} {below}" if rest else "")
+    return f"{seconds} s"

@@ -64,7 +64,9 @@ def weigh(
     if not known:
         return Accepted(names, frozenset())
     if not names:
-        why = f"the list is empty, {_tags(len(known))} were known; an empty list is never believed, this ends with tags"
+        why = (
+            f"the list is empty, {len(known)} known tags missing; an empty list is never believed, this ends with tags"
+        )
         return Doubted(why, doubt)
     gone = known - names
     if len(gone) * TOLERATED <= len(known):
@@ -87,13 +89,10 @@ def _counted(doubt: Doubt | None, missing: str, now: datetime) -> Doubt:
 def _words(gone: int, known: int, doubt: Doubt) -> str:
     """Say it in the same words until something happens: a reason that changes is told again."""
     left = AGREEING - doubt.seen
+    what = "1 more scan misses" if left == 1 else f"{left} more scans miss"
     earliest = doubt.last + left * APART
+    apart = APART // timedelta(minutes=1)
     return (
-        f"{gone} of {_tags(known)} known are gone, more than one in {TOLERATED}; believed when {left} more "
-        f"{'scan' if left == 1 else 'scans'} at least {APART.seconds // 60} min apart "
-        f"{'misses' if left == 1 else 'miss'} the same, not before {earliest:%Y-%m-%dT%H:%M:%SZ}"
+        f"{gone} of {known} known tags missing, more than one in {TOLERATED}; believed when {what} the same, "
+        f"each at least {apart} min after the one before: {earliest:%Y-%m-%dT%H:%M:%SZ} or later"
     )
-
-
-def _tags(number: int) -> str:
-    return f"{number} {'tag' if number == 1 else 'tags'}"

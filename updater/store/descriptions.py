@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
+from updater.model.tag import Described
 from updater.store.batches import KEPT, batches, chore_is_due
 from updater.store.database import Database
 from updater.store.schema import descriptions
@@ -15,21 +16,6 @@ from updater.store.times import aware, naive
 
 MEMORY = 20_000  # digests that a process keeps at hand
 TOUCH = timedelta(days=7)  # how exactly it is known when a digest was last used
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """The content of one digest; times are aware, in UTC.
-
-    created        None where it says none, or was not asked
-    asked_created  whether it was asked
-    first_seen     when we first stored this digest; None before that
-    """
-
-    created: datetime | None
-    platforms: frozenset[str]
-    asked_created: bool
-    first_seen: datetime | None = None
 
 
 class Descriptions:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 from sqlalchemy import bindparam, delete, insert, select
 
 from updater.store.database import Database
 from updater.store.schema import polls
+from updater.store.times import aware, naive
 
 _DELETE = delete(polls).where(polls.c.item == bindparam("name"))
 
@@ -37,21 +37,15 @@ class Polls:
         """Return the last poll of each item by its name."""
         with self._database.transaction() as connection:
             rows = connection.execute(select(polls)).mappings().all()
-        return {row["item"]: Poll(**{key: _aware(value) for key, value in row.items()}) for row in rows}
+        return {
+            row["item"]: Poll(**{**row, "at": aware(row["at"]), "retry_at": aware(row["retry_at"])}) for row in rows
+        }
 
     def write(self, batch: Sequence[Poll]) -> None:
         """Replace the polls of these items, all or none."""
         if not batch:
             return
-        rows = [{key: _naive(value) for key, value in asdict(poll).items()} for poll in batch]
+        rows = [{**asdict(poll), "at": naive(poll.at), "retry_at": naive(poll.retry_at)} for poll in batch]
         with self._database.transaction() as connection:
             connection.execute(_DELETE, [{"name": poll.item} for poll in batch])
             connection.execute(insert(polls), rows)
-
-
-def _aware(value: Any) -> Any:
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
-
-
-def _naive(value: Any) -> Any:
-    return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value

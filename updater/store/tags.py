@@ -210,7 +210,7 @@ def _write(connection: Connection, answers: Iterable[_Answer], now: datetime) ->
             if answer.look.names:
                 first.append({"image": answer.image, **answer.row})
             continue
-        if (answer.why, answer.doubt) == ("", None) or answer.doubt != answer.known.doubt:
+        if not answer.why or answer.doubt != answer.known.doubt:
             connection.execute(update(lists).where(lists.c.image == answer.image).values(answer.row))
         _came(connection, answer.image, answer.added, now)
         _left(connection, answer.image, answer.gone, now)

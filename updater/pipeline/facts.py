@@ -1,0 +1,172 @@
+"""The facts that decisions ask for: from the state where that is enough, else from the registry, an image at a time.
+
+A digest and the platforms are always fresh: what is written was looked at in this cycle. A date, and when we first saw
+a tag, are remembered; content is known by its digest for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from updater.errors import RegistryError
+from updater.model.image import ImageRef, is_digest
+from updater.model.tag import Described, Needs, Tag
+from updater.registry.client import NotFound, Registry
+from updater.registry.description import Description
+
+if TYPE_CHECKING:  # SQLAlchemy is loaded where the state is used
+    from updater.store.descriptions import Descriptions
+    from updater.store.holds import Holds
+    from updater.store.tags import Tags
+
+AT_ONCE = 8  # images; each registry bounds its own requests
+CONTENT = Needs.CREATED | Needs.PLATFORMS
+
+Asks = Mapping[str, Needs]  # by tag or digest
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the state remembers, beside the polls."""
+
+    tags: Tags
+    descriptions: Descriptions
+    holds: Holds
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of one image's tags and digests in this cycle, and what the registry turned out not to have."""
+
+    known: dict[str, Tag] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+
+
+def fetch(
+    asks: Mapping[str, tuple[ImageRef, Asks, Facts]],
+    registry_of: Callable[[ImageRef], Registry],
+    memory: Memory,
+    now: datetime,
+    *,
+    write: bool,
+) -> dict[str, RegistryError]:
+    """Add what is asked to the facts of each image; return the images whose registry failed.
+
+    What was fetched before a failure is remembered, so that the next cycle goes on from there.
+    """
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="facts") as pool:
+        running = {
+            name: pool.submit(_Fetch(image, asked, facts, registry_of(image), memory, now).run)
+            for name, (image, asked, facts) in asks.items()
+        }
+        done = {name: future.result() for name, future in running.items()}
+    if write:
+        _remember(done, memory, now)
+    return {name: one.failure for name, one in done.items() if one.failure}
+
+
+def _remember(done: Mapping[str, _Fetch], memory: Memory, now: datetime) -> None:
+    described = {digest: known for one in done.values() for digest, known in one.described.items()}
+    if described:
+        memory.descriptions.put(described, now)
+    for name, one in done.items():
+        if one.noted:
+            memory.tags.saw(name, one.noted, now)
+
+
+@dataclass(slots=True)
+class _Fetch:
+    """One image: its questions one after the other; the registry's clients are shared and bounded."""
+
+    image: ImageRef
+    asked: Asks
+    facts: Facts
+    registry: Registry
+    memory: Memory
+    now: datetime
+    described: dict[str, Described] = field(default_factory=dict)
+    noted: dict[str, str] = field(default_factory=dict)
+    failure: RegistryError | None = None
+
+    def run(self) -> _Fetch:
+        """Answer every question, or stop at the first that the registry fails."""
+        remembered = Needs.SEEN | Needs.CREATED
+        names = [name for name, needs in self.asked.items() if needs & remembered and not is_digest(name)]
+        seen = self.memory.tags.seen(self.image.name, names) if names else {}
+        for name, needs in self.asked.items():
+            tag = self.facts.known.get(name) or Tag(name, name if is_digest(name) else None)
+            if before := seen.get(name):
+                tag = replace(tag, first_seen=before.first_seen, first_digest=before.digest)
+            try:
+                self.facts.known[name] = self._answered(tag, needs & ~tag.known)
+            except NotFound:
+                self.facts.missing.add(name)
+                self.facts.known[name] = replace(tag, known=tag.known | needs)
+            except RegistryError as err:
+                self.failure = err
+                break
+        return self
+
+    def _answered(self, tag: Tag, needs: Needs) -> Tag:
+        if is_digest(tag.name):
+            return self._content(tag, tag.name, needs | Needs.DIGEST)
+        if Needs.SEEN in needs and tag.first_digest is None:
+            needs |= Needs.DIGEST  # noted once, so that a later move shows
+        if needs & (Needs.DIGEST | Needs.PLATFORMS) and Needs.DIGEST not in tag.known:
+            tag = self._fresh(tag, needs)
+        elif Needs.CREATED in needs and tag.digest is None and tag.first_digest:
+            tag = self._content(tag, tag.first_digest, Needs.CREATED)  # what we know of this tag: no request
+            return replace(tag, known=tag.known | (needs & Needs.SEEN))
+        if needs & CONTENT & ~tag.known:
+            tag = self._content(tag, tag.digest or tag.name, needs & CONTENT)
+        return replace(tag, known=tag.known | needs)
+
+    def _fresh(self, tag: Tag, needs: Needs) -> Tag:
+        """Ask what the tag is now; one request says its digest, and the platforms of an index."""
+        if needs & CONTENT:
+            tag = self._content(tag, tag.name, needs & CONTENT)
+        else:
+            tag = replace(tag, digest=self.registry.digest(self.image.repository, tag.name))
+        if tag.first_digest is None and tag.digest:
+            self.noted[tag.name] = tag.digest
+            tag = replace(tag, first_digest=tag.digest)
+        return replace(tag, known=tag.known | Needs.DIGEST)
+
+    def _content(self, tag: Tag, reference: str, needs: Needs) -> Tag:
+        """Describe a tag or a digest; content that is known costs nothing."""
+        created = Needs.CREATED in needs
+        before = self._known(reference) if is_digest(reference) else None
+        if before is None or (created and not before.asked_created):
+            known = self.registry.describe(self.image.repository, reference, created=created, known=self._recall)
+            self.described[known.digest] = Described(known.created, known.platforms, known.asked_created)
+            digest, before = known.digest, self._known(known.digest)
+        else:
+            digest = reference
+        assert before is not None
+        first = before.first_seen or self.now if is_digest(tag.name) else tag.first_seen
+        if tag.first_digest is None and not is_digest(tag.name):
+            self.noted[tag.name] = digest
+        return replace(
+            tag,
+            digest=digest,
+            created=before.created,
+            platforms=before.platforms,
+            first_seen=first,
+            first_digest=tag.first_digest or digest,
+            known=tag.known | needs | (Needs.SEEN if is_digest(tag.name) else Needs(0)),
+        )
+
+    def _known(self, digest: str) -> Described | None:
+        here = self.described.get(digest)
+        stored = self.memory.descriptions.get([digest], self.now).get(digest)
+        if here and stored:
+            return replace(here, first_seen=stored.first_seen)
+        return here or stored
+
+    def _recall(self, digest: str) -> Description | None:
+        known = self._known(digest)
+        return Description(digest, known.created, known.platforms, known.asked_created) if known else None

@@ -1,0 +1,138 @@
+"""What Git says now on each branch; no file is ever checked out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from updater.config.images import Item
+from updater.config.repositories import RepositorySettings
+from updater.config.settings import Settings
+from updater.errors import GitError
+from updater.git.clone import Clone, Head
+from updater.messages.commits import OURS
+from updater.model.change import Skipped
+from updater.pipeline.facts import Memory
+from updater.pipeline.find import File, Finder, Owned, Owners
+from updater.pipeline.scan import RegistryOf
+from updater.pipeline.trail import DEPTH, Trail
+from updater.secrets import SecretError
+
+PUSH_WAIT = 0.2  # seconds, the base of the jittered waits between tries, doubled each time
+PUSH_WAIT_CAP = 5.0
+LOCK_WAIT = 300.0  # seconds to wait for another process at work in the same clone
+UNREACHED = (GitError, SecretError, OSError)  # what one repository may have, and the others not
+
+Progress = Callable[[str, int, int], None]  # what, done, of how many
+
+
+def no_progress(_what: str, _done: int, _total: int) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One branch of one repository, None for the remote's own choice, and every item that looks at it."""
+
+    repository: RepositorySettings
+    name: str | None
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """What Git says now on a branch; no file is ever checked out."""
+
+    branch: Branch
+    head: Head
+    files: Mapping[str, File]
+    owned: tuple[Owned, ...]
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(slots=True)
+class World:
+    """Every client that the loop needs, made once by the daemon's build."""
+
+    settings: Settings
+    registry_of: RegistryOf
+    clone_of: Callable[[RepositorySettings], Clone]
+    finder_of: Callable[[RepositorySettings, str | None], Finder]
+    memory: Callable[[], Memory]
+    stop: threading.Event = field(default_factory=threading.Event)
+    patience: float = PUSH_WAIT
+    looks: dict[tuple[str, str | None], Checkout] = field(default_factory=dict)
+    trails: dict[tuple[str, str], tuple[str, Trail]] = field(default_factory=dict)
+
+
+def branches(settings: Settings) -> list[Branch]:
+    """Return every branch that some item looks at."""
+    found = []
+    for repository in settings.repositories:
+        names = {i.branch or repository.branch for i in settings.items if i.repository in {None, repository.name}}
+        for name in sorted(names, key=lambda n: n or ""):
+            items = (i for i in settings.items if i.repository in {None, repository.name})
+            found.append(Branch(repository, name, tuple(i for i in items if (i.branch or repository.branch) == name)))
+    return found
+
+
+def everywhere(world: World) -> list[Branch]:
+    """Return every branch that some item looks at, and the default branch of every other repository."""
+    found = joined(world, branches(world.settings))
+    read = {branch.repository.name for branch in found}
+    return found + [Branch(repo, repo.branch, ()) for repo in world.settings.repositories if repo.name not in read]
+
+
+def joined(world: World, found: Sequence[Branch]) -> list[Branch]:
+    """Make one of what turns out to be one branch: a repository's default, and the same by its name.
+
+    Else two items could own one reference. Only a repository that has both is asked; one that cannot be stays as it is.
+    """
+    names = {branch.repository.name for branch in found if branch.name is not None}
+    result = list(found)
+    for default in (branch for branch in found if branch.name is None and branch.repository.name in names):
+        clone = world.clone_of(default.repository)
+        try:
+            with clone.lock(LOCK_WAIT):
+                head = clone.fetch(None).branch
+        except UNREACHED:
+            continue  # who reads it is told why
+        for branch in found:
+            if branch.repository is default.repository and branch.name == head:
+                result.remove(default)
+                result[result.index(branch)] = replace(branch, items=default.items + branch.items)
+    return result
+
+
+def look(world: World, branch: Branch, *, everything: bool = False) -> Checkout:
+    """Return what Git says on a branch; a head that was seen before costs one question to the remote.
+
+    `everything` reads the files that no item looks at, too. Raises GitError.
+    """
+    key = (branch.repository.name, branch.name)
+    last = world.looks.get(key)
+    clone = world.clone_of(branch.repository)
+    head = clone.fetch(branch.name)
+    if last is not None and last.head == head and last.branch == branch:
+        return last
+    files = {blob.path: File(blob.path, blob.oid, blob.mode) for blob in clone.tree(head.revision)}
+    owners = Owners(branch.items)
+    wants = (lambda _path: True) if everything else owners.wants
+    found = world.finder_of(branch.repository, branch.name).find(tuple(files.values()), wants, clone.read)
+    origin = f"{branch.repository.name} {head.branch}"
+    owned = tuple(replace(owners.assign(reference), origin=origin) for reference in found.references)
+    world.looks[key] = checkout = Checkout(branch, head, files, owned, found.skipped)
+    return checkout
+
+
+def trail(world: World, checkout: Checkout) -> Trail:
+    """Return what our own commits did on a branch; read once a head, under the lock of its clone. Raises GitError."""
+    key = (checkout.branch.repository.name, checkout.head.branch)
+    revision, known = world.trails.get(key, ("", None))
+    if known is None or revision != checkout.head.revision:
+        revision = checkout.head.revision
+        clone = world.clone_of(checkout.branch.repository)
+        known = Trail(clone.log(revision, limit=DEPTH, grep=OURS, files=True))
+        world.trails[key] = (revision, known)
+    return known

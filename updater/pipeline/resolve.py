@@ -1,0 +1,124 @@
+"""Decides every value once, and fetches what the decisions ask for, in rounds, until none asks any more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from updater.config.images import Item
+from updater.errors import RegistryError
+from updater.model.decision import Decision, Unresolved
+from updater.model.image import ImageRef
+from updater.model.past import Past
+from updater.model.people import People
+from updater.model.tag import Needs
+from updater.pipeline.decide import NOBODY, Known, decide
+from updater.pipeline.facts import Facts, Memory, fetch
+from updater.pipeline.find import Owned
+from updater.pipeline.scan import RegistryOf, Scans
+from updater.sync.windows import Closed, state
+
+ROUNDS = 200  # each asks about the next best candidate; what is left after that waits for the next cycle
+
+PastOf = Callable[[Owned], Past]
+_Key = tuple[str, str]  # an item, and the value that Git holds
+
+
+@dataclass(slots=True)
+class Resolver:
+    """The decisions of one cycle, by item, current value and what our commits did there. Shared by threads."""
+
+    registry_of: RegistryOf
+    memory: Memory
+    people: Mapping[str, People]
+    now: datetime
+    write: bool
+    scans: Scans = field(default_factory=dict)
+    failed: dict[str, RegistryError] = field(default_factory=dict)
+    _facts: dict[str, Facts] = field(default_factory=dict)
+    _plain: dict[_Key, Decision | RegistryError] = field(default_factory=dict)
+    _aware: dict[tuple[_Key, Past], Decision | RegistryError] = field(default_factory=dict)
+    _pasts: dict[tuple[str, ...], Past] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, one: Owned) -> Decision | RegistryError | None:
+        """Return what was decided about a reference, None where nobody asked."""
+        if one.item is None:
+            return None
+        key = _key(one.item, one.reference.image)
+        if (plain := self._plain.get(key)) is not None:
+            return plain
+        past = self._pasts.get(_place(one))
+        return self._aware.get((key, past)) if past is not None else None
+
+    def resolve(self, owned: Iterable[Owned], past_of: PastOf) -> None:
+        """Decide about every reference whose image was scanned. Git's history is read only where it matters."""
+        with self._lock:
+            waiting = [one for one in owned if one.item is not None and one.reference.image.name in self.scans]
+            for _ in range(ROUNDS):
+                waiting, asks = self._round(waiting, past_of)
+                if not asks:
+                    return
+                failed = fetch(asks, self.registry_of, self.memory, self.now, write=self.write)
+                self.failed |= failed
+                self.scans |= failed
+
+    def _round(
+        self, waiting: list[Owned], past_of: PastOf
+    ) -> tuple[list[Owned], dict[str, tuple[ImageRef, dict[str, Needs], Facts]]]:
+        left: list[Owned] = []
+        asks: dict[str, tuple[ImageRef, dict[str, Needs], Facts]] = {}
+        for one in waiting:
+            answer = self._decide(one, past_of)
+            if answer is None:
+                continue
+            left.append(one)
+            image = one.reference.image
+            _, asked, _ = asks.setdefault(image.name, (image.bare, {}, self._facts.setdefault(image.name, Facts())))
+            for name, needs in answer.asks.items():
+                asked[name] = asked.get(name, Needs(0)) | needs
+        return left, asks
+
+    def _decide(self, one: Owned, past_of: PastOf) -> Unresolved | None:
+        """Decide about one reference, unless its like was decided; return what is lacking."""
+        assert one.item is not None
+        if self.of(one) is not None:
+            return None
+        key = _key(one.item, one.reference.image)
+        answer = self._asked(one.item, one.reference.image, self._pasts.get(_place(one)))
+        if isinstance(answer, Unresolved) and answer.history and _place(one) not in self._pasts:
+            self._pasts[_place(one)] = past_of(one)
+            return self._decide(one, past_of)
+        if isinstance(answer, Unresolved):
+            return answer
+        past = self._pasts.get(_place(one))
+        if past is None:
+            self._plain[key] = answer
+        else:
+            self._aware[key, past] = answer
+        return None
+
+    def _asked(self, item: Item, image: ImageRef, past: Past | None) -> Decision | RegistryError | Unresolved:
+        found = self.scans[image.name]
+        if isinstance(found, RegistryError):
+            return found
+        facts = self._facts.setdefault(image.name, Facts())
+        window = state(item.windows, self.now)
+        known = Known(
+            facts.known,
+            facts.missing,
+            past,
+            self.people.get(item.name, NOBODY),
+            window if isinstance(window, Closed) else None,
+        )
+        return decide(item.rule, image, found, self.now, known)
+
+
+def _key(item: Item, image: ImageRef) -> _Key:
+    return item.name, str(image)
+
+
+def _place(one: Owned) -> tuple[str, ...]:
+    return one.origin, one.reference.file, str(one.reference.image)
