@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.lab.git import AT, AUTHOR, FILES, Room, git, person_commits
-from updater.git.log import trailers
+from updater.git import clone as clones
+from updater.git.log import FORMAT, parse_log, trailers
+from updater.messages.commits import OURS
 
 UPDATE = "Update r/a to 2\n\n- r/a 1 -> 2 in apps/a.yaml:1\n\nImage-Update: r/a 1 -> 2\nImage-Reason: r/a newest of 3\n"
 
@@ -54,6 +56,80 @@ def test_a_merge_counts_once(one: Room) -> None:
             "Merge",
             "First commit",
         ]
+
+
+def test_ours_are_found_however_many_others_lie_between(room: Room) -> None:
+    """A branch where people are busy: what we did long ago counts, and nothing is asked of the remote for it."""
+    bare = room.create(FILES)
+    for n in range(3):
+        person_commits(bare, {"apps/a.yaml": b"image: r/a:%d\n" % n}, UPDATE.replace("-> 2", f"-> {n}"))
+        for m in range(5):
+            person_commits(
+                bare, {"README.md": b"%d\n" % m}, f"Image-Updates: {n}{m}\n\nNot an Image-Update: r/a 1 -> 2"
+            )
+    clone = room.clone()
+    with clone.lock():
+        head = clone.fetch("main").revision
+        ours = clone.log(head, limit=2, grep=OURS, files=True)
+        assert [row.trailers[0] for row in ours] == [("Image-Update", "r/a 1 -> 2"), ("Image-Update", "r/a 1 -> 1")]
+        assert [row.files for row in ours] == [("apps/a.yaml",)] * 2
+        assert clone.log(head, limit=9, grep="^Nobody: ") == ()
+
+
+def test_the_files_of_a_commit_are_those_that_differ_from_its_first_parent(room: Room) -> None:
+    """Though none of them was ever read here: a clone without contents fetches none for it."""
+    bare = room.create(FILES | {"gone.yaml": b"x" * 999})
+    paths = {
+        "new.yaml": b"1\n",
+        "a b/\u00fc.yaml".encode().decode(): b"2\n",
+        "line\nend.yaml": b"3\n",
+        "0" * 40: b"4\n",
+    }
+    person_commits(bare, {name: content for name, content in paths.items() if "\n" not in name}, "Many")
+    main = git(bare, "rev-parse", "main")
+    git(bare, "update-ref", "refs/heads/side", main)
+    side = person_commits(bare, {"moved.yaml": b"x" * 999, "apps/a.yaml": b"image: r/a:2\n"}, "Side", branch="side")
+    tree = git(bare, "rev-parse", f"{side}^{{tree}}")
+    merged = git(bare, "commit-tree", "-m", "Merge", "-p", main, "-p", side, tree)
+    empty = git(bare, "commit-tree", "-m", "Empty", "-p", merged, tree)
+    git(bare, "update-ref", "refs/heads/main", empty)
+    clone = room.clone()
+    with clone.lock():
+        rows = clone.log(clone.fetch("main").revision, limit=9, files=True)
+    assert [(row.message.strip(), row.files) for row in rows] == [
+        ("Empty", ()),
+        ("Merge", ("apps/a.yaml", "moved.yaml")),
+        ("Many", ("0" * 40, "a b/\u00fc.yaml", "new.yaml")),
+        ("First commit", tuple(sorted([*FILES, "gone.yaml"]))),
+    ]
+    packs = (clone.folder / "objects" / "pack").glob("*.pack")
+    assert sum(pack.stat().st_size for pack in packs) < 4000
+
+
+def test_history_that_is_too_large_loses_its_oldest(one: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    one.create(FILES)
+    clone = one.clone()
+    with clone.lock():
+        revision = clone.fetch("main").revision
+        for n in range(9):
+            files = {f"{n}/{m}": b"" for m in range(20)}
+            revision = clone.commit(revision, files, f"{n}\n\n{'x' * 500}\n", AUTHOR, AT)
+        monkeypatch.setattr(clones, "MAX_LOG", 3000)
+        rows = clone.log(revision, limit=9, files=True)
+    assert [row.message[0] for row in rows] == ["8", "7", "6"]
+    assert {len(row.files) for row in rows} == {20}
+
+
+def test_paths_that_look_like_anything_are_told_apart() -> None:
+    """A message, a name and a path may hold whatever but NUL, the line end before the first path is git's."""
+    revision = b"a" * 40
+    first = b"\0".join([b"", revision, b"1", b"", b"", b"\n\n", b"", b"\n\nodd", b"b" * 40, b"2", b"\xff", b"n", b""])
+    rows = parse_log(first + b"\0".join([b"", revision, b"2", b"N", b"e", b"m", b"", b""]))
+    assert FORMAT[0] == "-z"
+    assert [(row.at.timestamp(), row.author, row.files) for row in rows] == [
+        (1.0, "", ("\nodd", "b" * 40, "2", "n")),
+        (2.0, "N", ()),
+    ]
 
 
 def test_a_commit_is_shown_with_its_difference_though_its_files_were_never_read(room: Room) -> None:
