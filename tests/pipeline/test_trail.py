@@ -1,0 +1,171 @@
+"""What our own commits say about an image in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from updater.git.log import Logged, trailers
+from updater.messages.commits import commit_message
+from updater.model.change import Bump
+from updater.pipeline.trail import DEPTH, FLAP_WINDOW, NOTHING, Trail
+
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+API, WEB, FILE, OTHER = "ghcr.io/acme/api", "ghcr.io/acme/web", "apps/api.yaml", "apps/other.yaml"
+DIGEST, SECOND = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
+HOLD = NOW + timedelta(days=7)
+
+
+def bump(old: str, new: str, *, line: int = 3, file: str = FILE, image: str = API, **more: str) -> Bump:
+    return Bump(file, line, image, image, old, new, more.get("digest"), "why", more.get("tag"))
+
+
+def ours(
+    *bumps: Bump, hours: float = 0, until: datetime | None = None, files: Sequence[str] = (), text: str = ""
+) -> Logged:
+    """A commit of ours, so many hours old; `text` is put in the place of what it would say."""
+    message = text or commit_message(bumps, until=until)
+    touched = tuple(files) or tuple(dict.fromkeys(one.file for one in bumps))
+    at = NOW - timedelta(hours=hours)
+    return Logged("0" * 40, at, "Anybody", "any@body", message, tuple(trailers(message)), touched)
+
+
+def wrote(commits: Sequence[Logged], current: str | None = None, file: str = FILE) -> str | None:
+    return Trail(commits).of(file, API, NOW, current).wrote
+
+
+SQUASHED = (
+    "Merge branch (#7)\n\n* Update api to 1.5\n\n- ghcr.io/acme/api 1.4 -> 1.5 in apps/api.yaml:3\n\n"
+    "Image-Update: ghcr.io/acme/api 1.4 -> 1.5\n\n* Update api to 1.6\n\n"
+    "- ghcr.io/acme/api 1.5 -> 1.6 in apps/api.yaml:3\n\nImage-Update: ghcr.io/acme/api 1.5 -> 1.6\n"
+)
+BACKWARDS = "S\n\nImage-Update: ghcr.io/acme/api 1.5 -> 1.6\n\nImage-Update: ghcr.io/acme/api 1.4 -> 1.5\n"
+TWO_FILES = [bump("1.4", "1.6"), bump("1.3", "1.5", file=OTHER)]
+TWO_MAJORS = [ours(bump("2.3", "2.4", line=9)), ours(bump("1.4", "1.9"), bump("2.0", "2.3", line=9), hours=1)]
+BY_HAND = [ours(bump("1.7", "1.8")), ours(bump("1.4", "1.5"), hours=9)]  # a person went from 1.5 to 1.7
+KINDS = [ours(bump("7", "8")), ours(bump("7-alpine", "8-alpine", line=9), hours=1)]
+BECAME = [ours(bump("1.6", "1.7")), ours(bump("1.5-rc1", "1.6", line=9), hours=1)]
+
+WROTE: dict[str, tuple[Sequence[Logged], str | None, str | None]] = {
+    "nothing": ([], "1.5", None),
+    "the last commit of ours": ([ours(bump("1.5", "1.6")), ours(bump("1.4", "1.5"), hours=1)], "1.4", "1.6"),
+    "without a current value too": ([ours(bump("1.5", "1.6")), ours(bump("1.4", "1.5"), hours=1)], None, "1.6"),
+    "another image in this file": ([ours(bump("1", "2", image=WEB)), ours(bump("1.4", "1.5"))], "1.5", "1.5"),
+    "another file": ([ours(bump("1.5", "1.6", file=OTHER)), ours(bump("1.4", "1.5"), hours=1)], "1.5", "1.5"),
+    "a file that is named but was not touched": ([ours(bump("1.4", "1.5"), files=[OTHER])], "1.5", None),
+    "each file has its own value": ([ours(*TWO_FILES)], "1.6", "1.6"),
+    "a squash says several steps": ([ours(text=SQUASHED, files=[FILE])], "1.6", "1.6"),
+    "in whatever order": ([ours(text=BACKWARDS, files=[FILE])], "1.4", "1.6"),
+    "a cherry-pick has the lines of the original": ([ours(*TWO_FILES, files=[FILE])], "1.4", "1.6"),
+    "there and back": ([ours(bump("1.5", "1.4")), ours(bump("1.4", "1.5"), hours=1)], "1.4", "1.4"),
+    "two majors in one file, one written later": (TWO_MAJORS, "1.9", "1.9"),
+    "two majors in one file, the other": (TWO_MAJORS, "2.4", "2.4"),
+    "a person went back in one of them": (TWO_MAJORS, "2.3", "2.4"),
+    "ours goes on from what a person set": (BY_HAND, "1.8", "1.8"),
+    "a person goes back to what we wrote long ago": (BY_HAND, "1.5", "1.8"),
+    "a person goes back to what stood there before": (BY_HAND, "1.4", "1.8"),
+    "two kinds of tag in one file": (KINDS, "8-alpine", "8-alpine"),
+    "a person went back to an old one of one kind": (KINDS, "7-alpine", "8-alpine"),
+    "a person went back further than we know": (KINDS, "6-alpine", "8-alpine"),
+    "a kind that we never wrote": (KINDS, "7-bullseye", "8"),
+    "one kind became another": (BECAME, "1.5-rc1", "1.7"),
+    "a reference that had no version": ([ours(bump("-", "1.5")), ours(bump("-", "1-x", line=9))], "1-x", "1-x"),
+    "tag and digest": ([ours(bump(f"1.4@{DIGEST}", f"1.5@{SECOND}"))], f"1.4@{DIGEST}", f"1.5@{SECOND}"),
+    "only digests": ([ours(bump(f"@{DIGEST}", f"@{SECOND}"))], f"@{DIGEST}", f"@{SECOND}"),
+    "further back than is looked": (
+        [ours(bump("1", "2", image=WEB))] * DEPTH + [ours(bump("1.4", "1.5"))],
+        "1.5",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("commits", "current", "expected"), WROTE.values(), ids=WROTE.keys())
+def test_what_our_last_commit_wrote(commits: Sequence[Logged], current: str | None, expected: str | None) -> None:
+    assert wrote(commits, current) == expected
+
+
+def test_other_files_have_a_past_of_their_own() -> None:
+    assert wrote([ours(*TWO_FILES)], "1.5", OTHER) == "1.5"
+    assert Trail([ours(*TWO_FILES)]).of("third.yaml", API, NOW) == NOTHING
+
+
+def test_when_it_was_written_is_told() -> None:
+    commits = [ours(bump("2.3", "2.4", line=9), hours=1), ours(bump("1.4", "1.9"), hours=30)]
+    assert Trail(commits).of(FILE, API, NOW, "1.9").wrote_at == NOW - timedelta(hours=30)
+
+
+def test_what_was_left_lately_is_remembered_for_a_day() -> None:
+    commits = [
+        ours(bump("1.5", "1.6"), hours=1),
+        ours(bump("1.4", "1.5"), hours=23),
+        ours(bump("1.3", "1.4"), hours=24),
+    ]
+    assert Trail(commits).of(FILE, API, NOW).left == {"1.4", "1.5"}
+    assert Trail(commits).of(FILE, API, NOW + FLAP_WINDOW - timedelta(hours=2)).left == {"1.5"}
+
+
+def test_a_rollback_leaves_nothing_that_may_not_come_back() -> None:
+    commits = [ours(bump("1.5", "1.4"), until=HOLD), ours(bump("1.4", "1.5"), hours=1)]
+    assert Trail(commits).of(FILE, API, NOW).left == {"1.4"}
+
+
+HELD: dict[str, tuple[Sequence[Logged], datetime | None]] = {
+    "never": ([ours(bump("1.4", "1.5"))], None),
+    "by our last commit": ([ours(bump("1.5", "1.4"), until=HOLD), ours(bump("1.4", "1.5"), hours=1)], HOLD),
+    "over, since we went on": ([ours(bump("1.4", "1.5")), ours(bump("1.5", "1.4"), hours=1, until=HOLD)], None),
+    "in another file only": ([ours(bump("1.5", "1.4", file=OTHER), until=HOLD)], None),
+    "another image only": ([ours(bump("1.5", "1.4", image=WEB), until=HOLD)], None),
+}
+
+
+@pytest.mark.parametrize(("commits", "expected"), HELD.values(), ids=HELD.keys())
+def test_until_when_a_rollback_holds(commits: Sequence[Logged], expected: datetime | None) -> None:
+    past = Trail(commits).of(FILE, API, NOW)
+    assert (past.held_until, past.held_at) == (expected, expected and NOW)
+
+
+def test_the_tag_of_a_digest_is_known_where_only_digests_are_written() -> None:
+    newer = ours(bump(f"@{DIGEST}", f"@{SECOND}", digest=SECOND, tag="1.5"))
+    older = ours(bump("-", f"@{DIGEST}", digest=DIGEST, tag="1.4", file=OTHER), hours=1)
+    anonymous = ours(bump("-", f"@{DIGEST}", digest=DIGEST, image=WEB), hours=2)
+    trail = Trail([newer, older, anonymous])
+    assert trail.of(FILE, API, NOW).tags == {DIGEST: "1.4", SECOND: "1.5"}
+    assert trail.of("no.yaml", WEB, NOW).tags == {}
+
+
+PREVIOUS: dict[str, tuple[Sequence[Logged], str, str | None]] = {
+    "what stood there before": ([ours(bump("1.4", "1.5"))], "1.5", "1.4"),
+    "of the latest that wrote it": ([ours(bump("1.3", "1.5")), ours(bump("1.4", "1.5"), hours=1)], "1.5", "1.3"),
+    "nothing: a person wrote it": ([ours(bump("1.4", "1.5"))], "1.6", None),
+    "nothing: there was none": ([ours(bump("-", "1.5"))], "1.5", None),
+    "with its digest": ([ours(bump(f"1.4@{DIGEST}", f"1.5@{SECOND}"))], f"1.5@{SECOND}", f"1.4@{DIGEST}"),
+}
+
+
+@pytest.mark.parametrize(("commits", "current", "expected"), PREVIOUS.values(), ids=PREVIOUS.keys())
+def test_what_to_go_back_to(commits: Sequence[Logged], current: str, expected: str | None) -> None:
+    assert Trail(commits).previous(FILE, API, current) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Image-Update: ghcr.io/acme/api 1.4 -> 1.5\n",
+        "S\n\nImage-Update: ghcr.io/acme/api 1.4 1.5\n",
+        "S\n\nImage-Update: ghcr.io/acme/api:1 1.4 -> 1.5\n",
+        "S\n\nImage-Hold: ghcr.io/acme/api until 2026-12-01T00:00:00Z\n",
+        "S\n\nImage-Digest: ghcr.io/acme/api 1.5 sha256:short\n",
+    ],
+    ids=["a subject", "no arrow", "an image with a tag", "a hold without an update", "a digest alone"],
+)
+def test_a_commit_that_is_not_ours_says_nothing(text: str) -> None:
+    assert Trail([ours(text=text, files=[FILE])]).of(FILE, API, NOW) == NOTHING
+
+
+@pytest.mark.parametrize("until", ["soon", "2026-12-01", "2026-12-01T00:00:00"], ids=["no time", "a day", "no zone"])
+def test_a_hold_without_an_exact_end_holds_nothing(until: str) -> None:
+    text = f"S\n\nImage-Update: {API} 1.5 -> 1.4\nImage-Hold: {API} until {until}\n"
+    assert Trail([ours(text=text, files=[FILE])]).of(FILE, API, NOW).held_until is None
