@@ -65,8 +65,10 @@ class Descriptions:
             self._memory, self._begun = {}, now
 
     def _remember(self, known: Mapping[str, Described]) -> None:
-        room = MEMORY - len(known)
-        self._memory = {**(self._memory if len(self._memory) <= room else {}), **known}
+        if len(self._memory) + len(known) > MEMORY:
+            self._memory = {}
+        if len(known) <= MEMORY:
+            self._memory.update(known)
 
 
 _REPLACE = (
