@@ -299,6 +299,14 @@ class TestDigests:
         known.saw(API, {"a": TWO}, AT + timedelta(days=92))
         assert known.seen(API, "a") == {"a": Seen(AT + timedelta(days=92), TWO)}
 
+    def test_the_digest_of_a_tag_that_came_back_is_kept(self, database: Database) -> None:
+        known = Tags(database)
+        known.saw(API, {"a": ONE}, AT)
+        for minutes, names in enumerate(["abcdefg", "bcdefg", "abcdefg"]):
+            learned(known, names, after(minutes))
+        learned(known, "abcdefgh", AT + timedelta(days=91))
+        assert known.seen(API, "a") == {"a": Seen(after(2), ONE)}
+
 
 CHILD = """
 import sys
