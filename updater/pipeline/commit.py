@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from updater.errors import PushRejected
+from updater.errors import EditError, PushRejected
 from updater.git.clone import Author
 from updater.messages.commits import commit_message
 from updater.model.change import Change
 from updater.model.commit import Commit
+from updater.pipeline.edit import Wanted, edit
 from updater.pipeline.look import PUSH_WAIT_CAP, Checkout, World, look
-from updater.pipeline.report import Failure, Row, Written
+from updater.pipeline.report import Failure, Outcome, Row, Written
 from updater.transport.pace import backoff
 
 PUSH_TRIES = 12  # a branch that eight writers share took five at most (measured)
@@ -26,6 +27,33 @@ class Plan:
     changes: list[Change] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     until: datetime | None = None  # a rollback: the image is held until then
+
+
+def draft(world: World, checkout: Checkout, rows: Sequence[Row], wanted: Sequence[Wanted]) -> Plan:
+    """Edit the files of one branch; a file that cannot be edited is left as it is, and its rows say why."""
+    todo: dict[str, list[Wanted]] = {}
+    for one in wanted:
+        todo.setdefault(one.reference.file, []).append(one)
+    clone = world.clone_of(checkout.branch.repository)
+    contents = clone.read([checkout.files[path].oid for path in todo])
+    changes: list[Change] = []
+    broken: dict[str, str] = {}
+    for path, those in todo.items():
+        try:
+            change = edit(path, contents[checkout.files[path].oid].decode(), those)
+        except EditError as err:
+            broken[path] = str(err)
+        else:
+            changes += [change] if change.before != change.after else []
+    told = [failed(row, broken[row.reference.file]) if row.reference and row.reference.file in broken else row
+            for row in rows]  # fmt: skip
+    failures = [Failure(f"file {checkout.branch.repository.name}/{path}", why) for path, why in broken.items()]
+    return Plan(told, changes, failures)
+
+
+def failed(row: Row, error: str) -> Row:
+    """Return the row of what was to be updated, and was not."""
+    return replace(row, outcome=Outcome.FAILED, reason=error, why=error) if row.outcome is Outcome.UPDATED else row
 
 
 def land(

@@ -18,14 +18,13 @@ from datetime import datetime
 from typing import Any
 
 from updater.config.images import Item
-from updater.errors import EditError, RegistryError
-from updater.model.change import Change
+from updater.errors import RegistryError
 from updater.model.decision import Hold, Reason, Update
 from updater.model.image import ImageRef
 from updater.model.past import Past
 from updater.model.tag import Needs, Scan
-from updater.pipeline.commit import Plan, land
-from updater.pipeline.edit import Wanted, edit, refusal
+from updater.pipeline.commit import Plan, draft, failed, land
+from updater.pipeline.edit import Wanted, refusal
 from updater.pipeline.find import Owned
 from updater.pipeline.look import (
     LOCK_WAIT,
@@ -161,7 +160,7 @@ class _Cycle:
                 return land(self.world, checkout, self._plan, self.now, write=self.write)
         except UNREACHED as err:
             failure = Failure(f"push {checkout.branch.repository.name} {checkout.head.branch}", str(err))
-            return Plan([_failed(row, str(err)) for row in rows], [], [failure]), []
+            return Plan([failed(row, str(err)) for row in rows], [], [failure]), []
 
     def _rows(self, checkout: Checkout) -> list[Row]:
         """Return a row for each reference that is due."""
@@ -172,36 +171,17 @@ class _Cycle:
         """Return a row for each reference that is due, and the changes of the files."""
         self._decide([checkout], locked=True)
         rows = self._rows(checkout)
-        todo: dict[str, list[Wanted]] = {}
-        for row in rows:
-            if row.outcome is Outcome.UPDATED and isinstance(row.decision, Update) and row.reference:
-                decision = row.decision
-                wanted = Wanted(row.reference, decision.target, decision.why, decision.tag, decision.digest)
-                todo.setdefault(row.reference.file, []).append(wanted)
-        changes, broken = self._edit(checkout, todo)
-        rows = [_failed(row, broken[row.reference.file]) if row.reference and row.reference.file in broken else row
-                for row in rows]  # fmt: skip
+        todo = [
+            Wanted(row.reference, decision.target, decision.why, decision.tag, decision.digest)
+            for row in rows
+            if row.outcome is Outcome.UPDATED and isinstance(decision := row.decision, Update) and row.reference
+        ]
+        plan = draft(self.world, checkout, rows, todo)
         if not self.write:
-            rows = [replace(row, outcome=Outcome.AVAILABLE) if row.outcome is Outcome.UPDATED else row for row in rows]
-        failures = [Failure(f"file {checkout.branch.repository.name}/{path}", why) for path, why in broken.items()]
-        return Plan(rows, changes, failures)
-
-    def _edit(self, checkout: Checkout, todo: Mapping[str, list[Wanted]]) -> tuple[list[Change], dict[str, str]]:
-        """Return the changed files, and why a file was left as it was."""
-        if not todo:
-            return [], {}
-        clone = self.world.clone_of(checkout.branch.repository)
-        contents = clone.read([checkout.files[path].oid for path in todo])
-        changes: list[Change] = []
-        broken: dict[str, str] = {}
-        for path, bumps in todo.items():
-            try:
-                change = edit(path, contents[checkout.files[path].oid].decode(), bumps)
-            except EditError as err:
-                broken[path] = str(err)
-            else:
-                changes += [change] if change.before != change.after else []
-        return changes, broken
+            plan.rows = [
+                replace(row, outcome=Outcome.AVAILABLE) if row.outcome is Outcome.UPDATED else row for row in plan.rows
+            ]
+        return plan
 
     def _row(self, checkout: Checkout, one: Owned) -> Row | None:
         """Return what becomes of one reference; None where no item that is due has to do with it."""
@@ -271,7 +251,3 @@ class _Cycle:
 def _past(world: World, checkout: Checkout, one: Owned, now: datetime) -> Past:
     image = one.reference.image
     return trail(world, checkout).of(one.reference.file, image.name, now, image.version)
-
-
-def _failed(row: Row, error: str) -> Row:
-    return replace(row, outcome=Outcome.FAILED, reason=error, why=error) if row.outcome is Outcome.UPDATED else row
