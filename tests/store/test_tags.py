@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from tests.lab.statements import statements, writes
 from updater.errors import StoreError
@@ -338,6 +340,26 @@ class TestProcesses:
             assert seen == {"a": Seen(), "j": Seen(after(n))}
         assert all(one.digest for one in Tags(database).seen("ghcr.io/acme/i0", [f"t{n}" for n in range(40)]).values())
         database.close()
+
+    def test_nobody_else_writes_between_what_is_read_and_what_is_written(
+        self, database: Database, tmp_path: Path
+    ) -> None:
+        known = Tags(database)
+        learned(known, "ab", AT)
+        locked = []
+
+        def look(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+            if statement.startswith("SELECT") and "names" in statement:
+                with closing(sqlite3.connect(tmp_path / "state.db", timeout=0)) as other:
+                    try:
+                        other.execute("BEGIN IMMEDIATE")
+                        locked.append(False)
+                    except sqlite3.OperationalError:
+                        locked.append(True)
+
+        event.listen(database._engine, "before_cursor_execute", look)
+        learned(known, "abc", after(5))
+        assert locked == [True]
 
     def test_what_another_process_learned_is_not_learned_again(self, database: Database) -> None:
         daemon, once = Tags(database), Tags(database)
