@@ -139,6 +139,11 @@ def test_the_tag_of_a_digest_is_known_where_only_digests_are_written() -> None:
 PREVIOUS: dict[str, tuple[Sequence[Logged], str, str | None]] = {
     "what stood there before": ([ours(bump("1.4", "1.5"))], "1.5", "1.4"),
     "of the latest that wrote it": ([ours(bump("1.3", "1.5")), ours(bump("1.4", "1.5"), hours=1)], "1.5", "1.3"),
+    "after a rollback, further back": (
+        [ours(bump("1.5", "1.4"), until=HOLD), ours(bump("1.4", "1.5")), ours(bump("1.3", "1.4"))],
+        "1.4",
+        "1.3",
+    ),
     "nothing: a person wrote it": ([ours(bump("1.4", "1.5"))], "1.6", None),
     "nothing: there was none": ([ours(bump("-", "1.5"))], "1.5", None),
     "with its digest": ([ours(bump(f"1.4@{DIGEST}", f"1.5@{SECOND}"))], f"1.5@{SECOND}", f"1.4@{DIGEST}"),

@@ -7,7 +7,7 @@ proves nothing. Which files it changed is what Git says; which of several values
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -89,7 +89,7 @@ class Trail:
         """
         steps = self._of(file, image)
         if not steps:
-            return Past(tags=self._tags.get(image, {}))
+            return Past(tags=self.tags(image))
         last = _last(steps, current)
         since = now - FLAP_WINDOW
         left = frozenset(step.old for step in steps if step.at > since and step.held is None and step.old != "-")
@@ -98,14 +98,22 @@ class Trail:
             wrote=last.new,
             wrote_at=last.at,
             left=left,
-            tags=self._tags.get(image, {}),
+            tags=self.tags(image),
             held_until=newest.held,
             held_at=newest.at if newest.held else None,
         )
 
     def previous(self, file: str, image: str, current: str) -> str | None:
-        """Return what our latest commit that wrote the current value in a file found there; None where none did."""
-        return next((step.old for step in self._of(file, image) if step.new == current and step.old != "-"), None)
+        """Return what our latest commit that wrote the current value in a file found there; None where none did.
+
+        Rollbacks do not count: after one the way leads further back, not forth again.
+        """
+        steps = (step for step in self._of(file, image) if step.new == current and step.held is None)
+        return next((step.old for step in steps if step.old != "-"), None)
+
+    def tags(self, image: str) -> Mapping[str, str]:
+        """Return the tags of an image's digests, as our commits tell them."""
+        return self._tags.get(image, {})
 
     def _of(self, file: str, image: str) -> tuple[_Step, ...]:
         """Return what was replaced in a file, newest first."""

@@ -1,0 +1,192 @@
+"""Go back: one commit a branch to what stood there before our last update, or to a tag, and a hold.
+
+What stood there is read from our own commits in Git; the same loop writes it that writes updates. The hold stands in
+the commit as well, so that it is not lost with the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from updater.config.images import Item
+from updater.config.repositories import RepositorySettings
+from updater.errors import RegistryError, UpdaterError
+from updater.model.decision import Reason
+from updater.model.image import ImageRef
+from updater.pipeline.commit import Plan, draft, failed, land
+from updater.pipeline.decide import written
+from updater.pipeline.edit import Wanted, refusal
+from updater.pipeline.find import Owned
+from updater.pipeline.look import LOCK_WAIT, UNREACHED, Branch, Checkout, World, branches, joined, look, trail
+from updater.pipeline.report import Failure, Outcome, Report, Row, Written, held, unique
+from updater.registry.client import NotFound
+
+HOLD = timedelta(days=7)  # a hold without an end would be forgotten
+
+
+def rollback(world: World, items: Sequence[Item], to: str | None, now: datetime, until: datetime) -> Report:
+    """Write every writable reference of these items back, to a tag or to what stood there before our last update.
+
+    Items of which something was written are held until then, in the commit and in the state. A reference that cannot
+    go back is a failure, and stops no other.
+    """
+    by_name = {item.name: item for item in items}
+    report = Report()
+    near = [one for one in branches(world.settings) if any(item.name in by_name for item in one.items)]
+    back = _Back(world, by_name, to, now, until)
+    for branch in joined(world, near):
+        plan, landed = _branch(back, branch)
+        report.rows += plan.rows
+        report.written += landed
+        report.failures += plan.failures
+    seen = {row.item.name for row in report.rows}
+    for item in items:
+        if item.name not in seen and not report.failures:
+            why = f"{item.image} is mentioned nowhere in the paths of this item"
+            report.rows.append(held(item, Reason.NOT_REFERENCED, why))
+            report.failures.append(Failure(f"image {item.name}", why))
+    _hold(world, report, now, until)
+    report.failures = unique(report.failures)
+    return report
+
+
+def _branch(back: _Back, branch: Branch) -> tuple[Plan, list[Written]]:
+    drafts: list[Plan] = []
+
+    def planned(checkout: Checkout) -> Plan:
+        drafts.append(back.plan(checkout))
+        return drafts[-1]
+
+    try:
+        with back.world.clone_of(branch.repository).lock(LOCK_WAIT):
+            return land(back.world, look(back.world, branch), planned, back.now)
+    except UNREACHED as err:
+        last = drafts[-1] if drafts else Plan()
+        failures = [*last.failures, Failure(f"repository {branch.repository.name}", str(err))]
+        return Plan([failed(row, str(err)) for row in last.rows], [], failures), []
+
+
+def _hold(world: World, report: Report, now: datetime, until: datetime) -> None:
+    """Remember the holds; where the state fails they still stand in Git."""
+    tags: dict[str, set[str]] = {}
+    for row in report.rows:
+        if row.outcome is Outcome.UPDATED and row.target:
+            tags.setdefault(row.item.name, set()).add(row.target)
+    try:
+        holds = world.memory().holds if tags else None
+        for name, values in tags.items():
+            assert holds is not None
+            tag = values.pop().partition("@")[0] if len(values) == 1 else None
+            holds.hold(
+                name, f"rolled back to {tag}" if tag else "rolled back", now, until=until, by="rollback", tag=tag
+            )
+    except UpdaterError as err:
+        report.failures.append(Failure("state", str(err)))
+
+
+@dataclass(slots=True)
+class _Back:
+    """One rollback; what the registry said of the tag is asked once an image."""
+
+    world: World
+    items: Mapping[str, Item]
+    to: str | None
+    now: datetime
+    until: datetime
+    digests: dict[tuple[str, str], str | UpdaterError] = field(default_factory=dict)
+
+    def plan(self, checkout: Checkout) -> Plan:
+        """Return what becomes of each reference of a branch."""
+        rows: list[Row] = []
+        wanted: list[Wanted] = []
+        failures: list[Failure] = []
+        for one in checkout.owned:
+            if (answer := self._row(checkout, one)) is None:
+                continue
+            row, want = answer
+            rows.append(row)
+            if want:
+                wanted.append(want)
+            elif row.outcome is not Outcome.UP_TO_DATE:
+                failures.append(Failure(f"image {row.item.name}", row.why))
+        plan = draft(self.world, checkout, rows, wanted)
+        plan.failures += failures
+        plan.until = self.until
+        return plan
+
+    def _row(self, checkout: Checkout, one: Owned) -> tuple[Row, Wanted | None] | None:
+        """Return what becomes of one reference, and what to write where it goes back; None where it is not meant."""
+        item = next((self.items[name] for name in (one.item.name if one.item else "", *one.rivals)
+                     if name in self.items), None)  # fmt: skip
+        if item is None:
+            return None
+        repository, reference = checkout.branch.repository, one.reference
+        where = f"{repository.name} {reference.file}:{reference.line}"
+        place: dict[str, Any] = {
+            "repository": repository.name,
+            "branch": checkout.head.branch,
+            "reference": reference,
+            "current": reference.image.version,
+        }
+        if obstacle := _obstacle(item, repository, one):
+            return held(item, obstacle[0], f"{where}: {obstacle[1]}", **place), None
+        want = self._before(checkout, one) if self.to is None else self._asked(item, one, self.to)
+        if not isinstance(want, Wanted):
+            why = f"{where}: {want}"
+            return Row(item, Outcome.FAILED, why, why, **place), None
+        if want.target == reference.image:
+            return held(item, Reason.UP_TO_DATE, f"{where}: {want.target.version} is there already", **place), None
+        if why := refusal(reference, want.target):
+            return held(item, Reason.NOT_WRITABLE, f"{where}: {why}", **place), None
+        return Row(item, Outcome.UPDATED, want.why, want.why, target=want.target.version, **place), want
+
+    def _asked(self, item: Item, one: Owned, to: str) -> Wanted | str:
+        """Return what to write so that a reference says a tag, or why that cannot be."""
+        digest = self._digest(one.reference.image, to)
+        if isinstance(digest, UpdaterError):
+            return str(digest)
+        target = written(item.rule, one.reference.image, to, digest)
+        return Wanted(one.reference, target, f"rolled back to {to} by a person", to, digest)
+
+    def _before(self, checkout: Checkout, one: Owned) -> Wanted | str:
+        """Return what to write so that a reference says what it said before, or why that is not known."""
+        reference, current = one.reference, one.reference.image
+        ours = trail(self.world, checkout)
+        old = ours.previous(reference.file, current.name, current.version)
+        if old is None:
+            return f"no commit of ours wrote {current.version} here, so what stood before it is not known; name a tag"
+        try:
+            before = ImageRef.parse(f"{current.name}:{old}".replace(":@", "@"))
+        except ValueError as err:
+            return str(err)
+        if before.tag and current.digest and before.digest is None:
+            answer = self._digest(current, before.tag)  # the digest of the newer tag must not stay beside it
+            if isinstance(answer, UpdaterError):
+                return str(answer)
+            before = before.at(before.tag, answer)
+        tag = before.tag or ours.tags(current.name).get(before.digest or "")
+        why = f"rolled back by a person to what stood before {current.version}"
+        return Wanted(reference, current.at(before.tag, before.digest), why, tag, before.digest)
+
+    def _digest(self, image: ImageRef, tag: str) -> str | UpdaterError:
+        """Return the digest of a tag: one that the registry does not have is not written."""
+        key = (image.name, tag)
+        if key not in self.digests:
+            try:
+                self.digests[key] = self.world.registry_of(image).digest(image.repository, tag)
+            except NotFound:
+                self.digests[key] = RegistryError(f"{image.name} has no tag {tag}")
+            except UpdaterError as err:
+                self.digests[key] = err
+        return self.digests[key]
+
+
+def _obstacle(item: Item, repository: RepositorySettings, one: Owned) -> tuple[Reason, str] | None:
+    if one.item is None:
+        return Reason.CONTESTED, f"claimed by {' and '.join(one.rivals)}"
+    if item.suspend or repository.suspend:
+        return Reason.SUSPENDED, "suspended in the configuration"
+    return None if item.write else (Reason.NOT_WRITABLE, "this image is only watched")
