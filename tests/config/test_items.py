@@ -39,6 +39,7 @@ def test_an_image_alone_is_one_item_with_the_built_in_rule(tmp_path: Path) -> No
     )
 
 
+NIGHT = "{kind: deny, schedule: 0 22 * * *, duration: 8h}"
 LAYERS = [
     # defaults, image, item, what the item then has
     ("", "", "", {"level": None, "write": "tag", "suspend": False}),
@@ -56,6 +57,12 @@ LAYERS = [
     ("write: digest", "", "write: tag_digest", {"write": "tag_digest"}),
     ("labels: {a: '1', b: '2'}", "labels: {b: '3'}", "", {"labels": {"a": "1", "b": "3"}}),
     ("max_major_step: 0", "", "", {"max_major_step": 0}),
+    ("min_age: 3d", "", "min_age: 0s", {"min_age": 0}),
+    ("min_age: 3d", "downgrade: allow", "moved_tag: follow", {"min_age": 259_200, "downgrade": "allow"}),
+    ("platforms: [linux/amd64, linux/arm64]", "", "platforms: same", {"platforms": "same"}),
+    ("", "platforms: []", "", {"platforms": ()}),
+    (f"windows: [{NIGHT}, {NIGHT}]", f"windows: [{NIGHT}]", "", {"windows": 1}),
+    (f"windows: [{NIGHT}]", "", "windows: []", {"windows": 0}),
 ]
 
 
@@ -78,6 +85,10 @@ def test_the_nearer_field_wins(tmp_path: Path, defaults: str, image: str, item: 
         "interval": one.poll_interval,
         "jitter": one.poll_jitter,
         "labels": one.labels,
+        "min_age": one.rule.min_age,
+        "downgrade": one.rule.downgrade,
+        "platforms": one.rule.platforms,
+        "windows": len(one.windows),
     }
     assert {key: has[key] for key in wanted} == wanted
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field
+from pydantic import Tag as Shape
 
 from updater.model.durations import Duration, duration
 from updater.plugins import Member, one_of
@@ -17,7 +19,26 @@ if TYPE_CHECKING:
 else:
     AnyPolicy = one_of(Policy)
 
-Platform = Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$", description="e.g. linux/arm64")]
+_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9.]+)?")
+
+
+def _same(value: object) -> object:
+    if value != "same":
+        raise ValueError("expected same, or a list such as [linux/amd64, linux/arm64]")
+    return value
+
+
+def _platform(text: str) -> str:
+    if not _PLATFORM.fullmatch(text):
+        raise ValueError("expected os/architecture[/variant], e.g. linux/arm64")
+    return text
+
+
+Platform = Annotated[str, AfterValidator(_platform), Field(json_schema_extra={"pattern": f"^{_PLATFORM.pattern}$"})]
+Platforms = Annotated[
+    Annotated[Literal["same"], BeforeValidator(_same), Shape("same")] | Annotated[tuple[Platform, ...], Shape("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "same"),
+]  # told apart by shape, so that a mistake is one complaint and not one for each kind
 
 
 class Choice(Member):
@@ -34,8 +55,6 @@ class Rule(Choice):
     """How one item decides, what must be true of a tag before it is taken, and what is written."""
 
     min_age: Duration = duration(0, "how long a tag must be known; for those of our first scan, since it was created")
-    platforms: Literal["same"] | tuple[Platform, ...] = Field(
-        "same", description="every platform of the current tag, or a list; []: not checked"
-    )
+    platforms: Platforms = Field("same", description="every platform of the current tag, or a list; []: not checked")
     moved_tag: Literal["hold", "follow"] = Field("hold", description="a tag whose digest changed after we first saw it")
     write: Literal["tag", "digest", "tag_digest"] = Field("tag", description="what is written")
