@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from updater.cli import configuration, cycle, inspect, serve
+from updater.cli import configuration, cycle, inspect, people, serve
 from updater.cli.options import Config
 
 
@@ -98,6 +98,10 @@ for command in (
     inspect.policy,
     inspect.find,
     inspect.history,
+    people.hold,
+    people.resume,
+    people.approve,
+    people.rollback,
     configuration.validate,
     configuration.schema,
     serve.health,

@@ -1,0 +1,258 @@
+"""Commands by which people say what is to happen to an image: hold, resume, approve, rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from updater.cli.options import Config, Json, choose, load, print_json
+
+if TYPE_CHECKING:
+    from updater.config.images import Item
+    from updater.config.settings import Settings
+    from updater.model.people import HeldBy
+    from updater.pipeline.report import Row
+    from updater.store.holds import Holds
+
+MAX_REASON = 500  # characters
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="An image's name or name/item, or any end of it that is unambiguous.")
+]
+
+
+def hold(
+    ctx: typer.Context,
+    name: Name,
+    *,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", help="How long, e.g. 7d, or a time, e.g. 2026-12-01 (UTC).", show_default=False),
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why; shown wherever the hold is.", show_default=False)] = "",
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Stop updates of an image.
+
+    Without --until it holds until `resume`. A running daemon sees it within a tick.
+    """
+    settings, now = load(ctx, config), datetime.now(UTC)
+    items = choose(settings.items, name)
+    end, why = _end(until, now), _reason(reason)
+    with _holds(settings) as holds:
+        for item in items:
+            holds.hold(item.name, why, now, until=end)
+    words = f"is held until {_time(end)}" if end else "is held until it is resumed"
+    held = {"at": now.isoformat(), "until": _iso(end), "reason": why, "by": "hold", "tag": None}
+    _print(json, [({"name": item.name, "held": held}, f"{item.name} {words}") for item in items])
+
+
+def resume(ctx: typer.Context, name: Name, config: Config = None, json: Json = False) -> None:
+    """Let an image go on.
+
+    Ends a hold, that of a rollback too, and lets a version pass that a person went back from.
+    """
+    settings, now = load(ctx, config), datetime.now(UTC)
+    items = choose(settings.items, name)
+    with _holds(settings) as holds:
+        ended = [(item, holds.resume(item.name, now)) for item in items]
+    _print(json, [_resumed(item, was, now) for item, was in ended])
+
+
+def approve(
+    ctx: typer.Context,
+    name: Name,
+    tag: Annotated[
+        str | None,
+        typer.Option("--tag", help="Default: the newest, if a gate stops it; looked up now.", show_default=False),
+    ] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Let one tag pass once.
+
+    It passes level, max_major_step, min_age, windows and moved_tag; what is written is looked at as ever.
+    """
+    settings, now = load(ctx, config), datetime.now(UTC)
+    items = choose(settings.items, name)
+    failures: list[dict[str, Any]] = []
+    if tag is not None:
+        _expect_tag(tag)
+        found = [(item, tag, "") for item in items]
+    else:
+        found, failures = _stopped(settings, items, now)
+    with _holds(settings) as holds:
+        for item, one, _ in found:
+            holds.approve(item.name, one, now)
+    rows = [_approved(item.name, one, reason) for item, one, reason in found]
+    _print(json, rows, {"failures": failures})
+    _fail(failures)
+
+
+def rollback(
+    ctx: typer.Context,
+    name: Name,
+    to: Annotated[
+        str | None, typer.Option("--to", help="A tag; default: what stood there before.", show_default=False)
+    ] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Go back to the previous tag, and hold it.
+
+    One commit a branch; what stood there before our last update is read from Git. The hold ends after 7 days, or
+    with `resume`.
+    """
+    from updater.cli import show
+    from updater.daemon.build import build
+    from updater.pipeline.report import Outcome
+    from updater.pipeline.rollback import HOLD
+    from updater.pipeline.rollback import rollback as back
+
+    settings, now = load(ctx, config), datetime.now(UTC)
+    items = choose(settings.items, name)
+    if to is not None:
+        _expect_tag(to)
+    with build(settings) as world:
+        report = back(world, items, to, now, now + HOLD)
+    done = [row for row in report.rows if row.outcome is Outcome.UPDATED]
+    if json:
+        print_json({"items": _went(done, now + HOLD), **report.as_json()})
+    else:
+        show.table(report)
+        show.commits(report)
+        for row in _went(done, now + HOLD):
+            show.out.print(f"{row['name']} is held until {_time(now + HOLD)}", markup=False)
+    show.failures(report)
+    if report.failures:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _holds(settings: Settings) -> Iterator[Holds]:
+    from updater.daemon.build import prepare
+    from updater.daemon.remember import open_state
+    from updater.store.holds import Holds
+
+    prepare(settings.data)
+    database = open_state(settings)
+    try:
+        yield Holds(database)
+    finally:
+        database.close()
+
+
+def _end(until: str | None, now: datetime) -> datetime | None:
+    """Read `7d` or a time; one without a zone is meant in UTC."""
+    from updater.model.durations import seconds
+
+    if until is None:
+        return None
+    try:
+        end = now + timedelta(seconds=seconds(until))
+    except ValueError:
+        try:
+            end = datetime.fromisoformat(until)
+        except ValueError:
+            raise typer.BadParameter(
+                f"--until {until!r}: expected 7d, 12h or a time such as 2026-12-01T08:00Z"
+            ) from None
+    end = end if end.tzinfo else end.replace(tzinfo=UTC)
+    if end <= now:
+        raise typer.BadParameter(f"--until {until!r} is over already")
+    return end.astimezone(UTC)
+
+
+def _reason(text: str) -> str:
+    if len(text) > MAX_REASON or not (text.isprintable() or not text):
+        raise typer.BadParameter(f"--reason: expected one line of at most {MAX_REASON} characters")
+    return text.strip()
+
+
+def _expect_tag(text: str) -> None:
+    from updater.model.image import is_tag
+
+    if not is_tag(text):
+        raise typer.BadParameter(f"{text[:130]!r} is not a tag")
+
+
+def _stopped(
+    settings: Settings, items: Sequence[Item], now: datetime
+) -> tuple[list[tuple[Item, str, str]], list[dict[str, Any]]]:
+    """Look for tags that are stopped by a gate which an approval opens; return them, and what failed.
+
+    Where no item has one, what holds them is the failure.
+    """
+    from updater.cli.show import progress
+    from updater.daemon.build import build
+    from updater.pipeline.report import Failure, Outcome
+    from updater.pipeline.update import update
+
+    with build(settings) as world, progress() as shown:
+        report = update(world, items, now, write=False, progress=shown)
+    found = {(row.item.name, row.newest): (row.item, row.newest, row.reason) for row in report.rows
+             if row.newest and _opens(row)}  # fmt: skip
+    if not found:
+        said = {(row.item.name, row.why): None for row in report.rows if row.outcome is not Outcome.FAILED}
+        report.failures += [Failure(f"image {name}", f"nothing to approve: {why}") for name, why in said]
+    failures: list[dict[str, Any]] = report.as_json()["failures"]
+    return list(found.values()), failures
+
+
+def _opens(row: Row) -> bool:
+    from updater.model.decision import Reason
+    from updater.pipeline.report import Outcome
+
+    passes = {Reason.LEVEL, Reason.AMBIGUOUS, Reason.MIN_AGE, Reason.WINDOW_CLOSED, Reason.MOVED_TAG}
+    return row.outcome is Outcome.HELD and row.reason in passes
+
+
+def _resumed(item: Item, was: HeldBy | None, now: datetime) -> tuple[dict[str, Any], str]:
+    ended = was and {
+        "at": was.at.isoformat(), "until": _iso(was.until), "reason": was.reason, "by": was.by, "tag": was.tag
+    }  # fmt: skip
+    words = f"goes on; it was held since {_time(was.at)}" if was else "goes on; it was not held here"
+    return {"name": item.name, "resumed_at": now.isoformat(), "ended": ended}, f"{item.name} {words}"
+
+
+def _approved(name: str, tag: str, reason: str) -> tuple[dict[str, Any], str]:
+    words = f"{name}: {tag} may pass once{f' ({reason})' if reason else ''}"
+    return {"name": name, "approved": tag, "reason": reason or None}, words
+
+
+def _went(rows: Sequence[Row], until: datetime) -> list[dict[str, Any]]:
+    tags: dict[str, list[str]] = {}
+    for row in rows:
+        tags.setdefault(row.item.name, []).append(row.target or "")
+    return [{"name": name, "to": sorted(set(values)), "until": _iso(until)} for name, values in tags.items()]
+
+
+def _print(json: bool, rows: Sequence[tuple[dict[str, Any], str]], more: dict[str, Any] | None = None) -> None:
+    from updater.cli.show import out
+
+    if json:
+        print_json({"items": [row for row, _ in rows], **(more or {})})
+    else:
+        for _, words in rows:
+            out.print(words, markup=False)
+
+
+def _fail(failures: Sequence[dict[str, Any]]) -> None:
+    from updater.cli.show import err
+
+    for failure in failures:
+        err.print(f"failed: {failure['what']}: {failure['error']}", markup=False)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _iso(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None
+
+
+def _time(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC"
