@@ -112,8 +112,9 @@ class _Decision:
         return Scene.of(self.rule, self.place, left, wrote)
 
     def _cheap(self, scene: Scene) -> list[Stop | None]:
-        approved = self.known.people.approved
-        return [scene.stop(one.rank, approved=one.tag in approved) for one in self.ranking.candidates]
+        approved, candidates = self.known.people.approved, self.ranking.candidates
+        here = scene.among([one.rank for one in candidates])
+        return [here.stop(one.rank, approved=one.tag in approved) for one in candidates]
 
     def _costly(self, stops: list[Stop | None]) -> list[Stop | None] | Unresolved:
         """Ask the gates that need facts, best candidate first, until one passes."""

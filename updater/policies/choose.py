@@ -60,8 +60,9 @@ def judge(choice: Choice, tags: Iterable[Tag], current: str | None) -> Judgement
     ranking = rank(choice, {tag.name: tag for tag in tags}, current)
     if verdict := unreadable(choice, ranking, current):
         return verdict
-    scene = Scene.of(choice, ranking.current) if ranking.current else None
-    return concluded(choice, ranking, [scene.stop(one.rank) if scene else None for one in ranking.candidates])
+    ranks = [one.rank for one in ranking.candidates]
+    scene = Scene.of(choice, ranking.current).among(ranks) if ranking.current else None
+    return concluded(choice, ranking, [scene.stop(one) if scene else None for one in ranks])
 
 
 def rank(choice: Choice, known: Mapping[str, Tag], current: str | None, fact: Tag | None = None) -> Ranking:
@@ -112,7 +113,9 @@ def concluded(choice: Choice, ranking: Ranking, stops: Sequence[Stop | None]) ->
     """Choose the first candidate that nothing stops."""
     candidates = ranking.candidates
     newest, counted = candidates[0].tag, f"newest of {len(candidates)}"
-    chosen = next((at for at, stop in enumerate(stops) if stop is None), -1)
+    # Nothing below the version in Git is gone to while that is still wanted, also where downgrades are allowed.
+    at_rest = next((at for at, stop in enumerate(stops) if stop and stop.reason is Reason.UP_TO_DATE), len(stops))
+    chosen = next((at for at, stop in enumerate(stops[:at_rest]) if stop is None), -1)
     judged = enumerate(zip(candidates, stops, strict=True))
     verdicts = tuple(_verdict(one, stop, chosen=at == chosen) for at, (one, stop) in judged) + ranking.rejected
     words = choice.policy.words

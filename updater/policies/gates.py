@@ -6,8 +6,8 @@ and are asked about the best candidates until one passes. The words of an answer
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
@@ -49,6 +49,11 @@ class Scene:
         level = choice.level or choice.policy.default_level
         return cls(current, level, choice.max_major_step, choice.downgrade == "allow", left, left_name)
 
+    def among(self, candidates: Sequence[Rank]) -> Scene:
+        """Return the scene of these candidates: as long as what Git holds is one of them, nothing older is wanted."""
+        still = self.downgrade and any(candidate.key == self.current.key for candidate in candidates)
+        return replace(self, downgrade=False) if still else self
+
     def stop(self, candidate: Rank, *, approved: bool = False) -> Stop | None:
         """Return the cheap gate that stops a candidate, None where it passes them all.
 
@@ -70,7 +75,8 @@ class Scene:
         if _LEVELS.index(level) < _LEVELS.index(self.level):
             return Stop(Reason.LEVEL, f"level: a {level} change, allowed is {self.level}")
         step = release[0] - old[0]
-        years = min(release[0], old[0]) >= CALENDAR
+        # From one year to another, or from one day to another; 2024 -> 20240606 is as stray as 8 -> 20240101.
+        years = min(release[0], old[0]) >= CALENDAR and len(str(release[0])) == len(str(old[0]))
         if self.max_major_step and step > self.max_major_step and not years:
             return Stop(Reason.AMBIGUOUS, f"ambiguous: {step} majors ahead, allowed are {self.max_major_step}")
         return None
