@@ -19,7 +19,7 @@ from updater.policies.base import Level, Rank
 if TYPE_CHECKING:  # rule reads the family from this folder, so it imports this module
     from updater.policies.rule import Choice, Rule
 
-CALENDAR = 1900  # a major from here on is a year, and years may be far apart
+CALENDAR = 1900  # a major from here on may be a year, or a day (20240606), and these may be far apart
 
 _LEVELS: tuple[Level, ...] = ("major", "minor", "patch")
 
@@ -61,11 +61,12 @@ class Scene:
         """
         if candidate.key == self.current.key:
             return _SAME
-        if candidate.key < self.current.key:
-            return None if self.downgrade else _OLDER
+        older = candidate.key < self.current.key
+        if older and not self.downgrade:
+            return _OLDER
         if self.left is not None and candidate.key <= self.left.key:
             return Stop(Reason.HUMAN_ROLLBACK, f"human_rollback: a person went back from {self.left_name}")
-        if approved or not candidate.release or not self.current.release:
+        if older or approved or not candidate.release or not self.current.release:
             return None
         return self._too_far(candidate.release)
 
