@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from tests.lab.git import PASSWORD, SERVERS, USER, Server, git
 from tests.lab.registry import INSTALLED, DebianRegistry
+from updater.demo.image import push_image
 from updater.demo.registry import EmbeddedRegistry
 
 OLD, NEW = "1.0.0", "1.9.16"  # what Git says, and the greatest of the 1.x among the tags
@@ -148,10 +149,10 @@ class Lab:
         """Make so many images with these tags, and a repository that names each of them once."""
         repositories = [f"{name}/app-{n:04}" for n in range(images)]
         for repository in repositories:
-            if isinstance(self._registry, DebianRegistry):
-                self._registry.seed(repository, tags, f"sha256:{'0' * 64}")  # lists are read from folders' names
-            else:
-                self._registry.seed(repository, tags)
+            # What Git says and what it is to say are two images, so that looking at them costs what it does outside.
+            digest = push_image(self.registry_url, repository, [OLD], payload=b"old")
+            self._registry.seed(repository, [tag for tag in tags if tag not in {OLD, NEW}], digest)
+            push_image(self.registry_url, repository, [NEW], payload=b"new")
         host = urlsplit(self.registry_url).netloc
         files: dict[str, bytes] = {}
         places: list[tuple[str, str]] = []

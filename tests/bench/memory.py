@@ -18,8 +18,9 @@ from updater.editors.base import references
 from updater.editors.document import Words, parse
 from updater.model.decision import Update
 from updater.model.image import ImageRef
-from updater.model.tag import Scan, Tag
-from updater.pipeline.decide import decide
+from updater.model.past import Past
+from updater.model.tag import Needs, Scan, Tag
+from updater.pipeline.decide import Known, decide
 from updater.pipeline.edit import edit
 from updater.policies.rule import Rule
 from updater.policies.semver import Semver
@@ -60,9 +61,12 @@ def decided() -> float:
     now = datetime.now(UTC)
     current = ImageRef.parse("registry.example.test/team/app:1.0.1")
 
+    fresh = Tag("1.99.99", "sha256:" + "0" * 64, known=Needs.NAMES | Needs.DIGEST | Needs.SEEN)
+    known = Known({fresh.name: fresh}, past=Past())  # what was fetched before; asking is measured by the cycles
+
     def choose() -> None:
         scan = Scan(current.name, tuple(map(Tag, names)), now)
-        decision = decide(Rule(policy=Semver(range="1.x")), current, scan)
+        decision = decide(Rule(policy=Semver(range="1.x"), platforms=()), current, scan, now, known)
         if not isinstance(decision, Update) or decision.target.tag != "1.99.99":
             raise RuntimeError(f"the decision is wrong: {decision}")
 

@@ -109,8 +109,7 @@ def rollback(
     """
     from updater.cli import show
     from updater.daemon.build import build
-    from updater.pipeline.report import Outcome
-    from updater.pipeline.rollback import HOLD
+    from updater.pipeline.rollback import HOLD, back_at
     from updater.pipeline.rollback import rollback as back
 
     settings, now = load(ctx, config), datetime.now(UTC)
@@ -119,13 +118,13 @@ def rollback(
         _expect_tag(to)
     with build(settings) as world:
         report = back(world, items, to, now, now + HOLD)
-    done = [row for row in report.rows if row.outcome is Outcome.UPDATED]
+    held = [{"name": name, "to": tags, "until": _iso(now + HOLD)} for name, tags in back_at(report).items()]
     if json:
-        print_json({"items": _went(done, now + HOLD), **report.as_json()})
+        print_json({"items": held, **report.as_json()})
     else:
         show.table(report)
         show.commits(report)
-        for row in _went(done, now + HOLD):
+        for row in held:
             show.out.print(f"{row['name']} is held until {_time(now + HOLD)}", markup=False)
     show.failures(report)
     if report.failures:
@@ -222,13 +221,6 @@ def _resumed(item: Item, was: HeldBy | None, now: datetime) -> tuple[dict[str, A
 def _approved(name: str, tag: str, reason: str) -> tuple[dict[str, Any], str]:
     words = f"{name}: {tag} may pass once{f' ({reason})' if reason else ''}"
     return {"name": name, "approved": tag, "reason": reason or None}, words
-
-
-def _went(rows: Sequence[Row], until: datetime) -> list[dict[str, Any]]:
-    tags: dict[str, list[str]] = {}
-    for row in rows:
-        tags.setdefault(row.item.name, []).append(row.target or "")
-    return [{"name": name, "to": sorted(set(values)), "until": _iso(until)} for name, values in tags.items()]
 
 
 def _print(json: bool, rows: Sequence[tuple[dict[str, Any], str]], more: dict[str, Any] | None = None) -> None:

@@ -30,8 +30,8 @@ HOLD = timedelta(days=7)  # a hold without an end would be forgotten
 def rollback(world: World, items: Sequence[Item], to: str | None, now: datetime, until: datetime) -> Report:
     """Write every writable reference of these items back, to a tag or to what stood there before our last update.
 
-    Items of which something was written are held until then, in the commit and in the state. A reference that cannot
-    go back is a failure, and stops no other.
+    Items of which something went back, or was there already, are held until then, in the commit and in the state. A
+    reference that cannot go back is a failure, and stops no other.
     """
     by_name = {item.name: item for item in items}
     report = Report()
@@ -53,6 +53,15 @@ def rollback(world: World, items: Sequence[Item], to: str | None, now: datetime,
     return report
 
 
+def back_at(report: Report) -> dict[str, list[str]]:
+    """Return what the items that went back, or were there already, say now: each value once, by item."""
+    tags: dict[str, dict[str, None]] = {}
+    for row in report.rows:
+        if row.outcome in {Outcome.UPDATED, Outcome.UP_TO_DATE}:
+            tags.setdefault(row.item.name, {})[row.target or row.current or ""] = None
+    return {name: list(values) for name, values in tags.items()}
+
+
 def _branch(back: _Back, branch: Branch) -> tuple[Plan, list[Written]]:
     drafts: list[Plan] = []
 
@@ -71,15 +80,12 @@ def _branch(back: _Back, branch: Branch) -> tuple[Plan, list[Written]]:
 
 def _hold(world: World, report: Report, now: datetime, until: datetime) -> None:
     """Remember the holds; where the state fails they still stand in Git."""
-    tags: dict[str, set[str]] = {}
-    for row in report.rows:
-        if row.outcome is Outcome.UPDATED and row.target:
-            tags.setdefault(row.item.name, set()).add(row.target)
+    tags = back_at(report)
     try:
         holds = world.memory().holds if tags else None
         for name, values in tags.items():
             assert holds is not None
-            tag = values.pop().partition("@")[0] if len(values) == 1 else None
+            tag = values[0].partition("@")[0] if len(values) == 1 else None
             holds.hold(
                 name, f"rolled back to {tag}" if tag else "rolled back", now, until=until, by="rollback", tag=tag
             )
