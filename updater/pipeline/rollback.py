@@ -85,7 +85,7 @@ def _hold(world: World, report: Report, now: datetime, until: datetime) -> None:
         holds = world.memory().holds if tags else None
         for name, values in tags.items():
             assert holds is not None
-            tag = values[0].partition("@")[0] if len(values) == 1 else None
+            tag = (values[0].partition("@")[0] or None) if len(values) == 1 else None
             holds.hold(
                 name, f"rolled back to {tag}" if tag else "rolled back", now, until=until, by="rollback", tag=tag
             )
