@@ -154,16 +154,18 @@ def _end(until: str | None, now: datetime) -> datetime | None:
     try:
         end = now + timedelta(seconds=seconds(until))
     except ValueError:
-        try:
-            end = datetime.fromisoformat(until)
-        except ValueError:
-            raise typer.BadParameter(
-                f"--until {until!r}: expected 7d, 12h or a time such as 2026-12-01T08:00Z"
-            ) from None
-    end = end if end.tzinfo else end.replace(tzinfo=UTC)
+        end = _moment(until)
     if end <= now:
         raise typer.BadParameter(f"--until {until!r} is over already")
-    return end.astimezone(UTC)
+    return end
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"--until {text!r}: expected 7d, 12h or a time such as 2026-12-01T08:00Z") from None
 
 
 def _reason(text: str) -> str:
