@@ -177,7 +177,8 @@ def test_a_digest_is_followed_and_costs_no_list(lab: Lab) -> None:
     before = len(lab.registry.requests)
     lab.cycle(config)
     assert lab.show("fleet", "a.yaml") == pod(f"HOST/acme/api:latest@{second}")
-    assert len(lab.registry.requests) - before == 1
+    asked = [(request.method, "manifests" in request.path) for request in lab.registry.requests[before:]]
+    assert asked == [("HEAD", True), ("GET", True), ("GET", False)]  # what it is now, and for which platforms
     assert f"Image-Digest: HOST/acme/api latest {second}" in lab.run("fleet", "log", "-1").replace(
         lab.registry.host, "HOST"
     )

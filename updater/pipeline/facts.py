@@ -73,9 +73,7 @@ def _remember(done: Mapping[str, _Fetch], memory: Memory, now: datetime) -> None
     described = {digest: known for one in done.values() for digest, known in one.described.items()}
     if described:
         memory.descriptions.put(described, now)
-    for name, one in done.items():
-        if one.noted:
-            memory.tags.saw(name, one.noted, now)
+    memory.tags.saw_all({name: one.noted for name, one in done.items() if one.noted}, now)
 
 
 @dataclass(slots=True)
@@ -90,6 +88,7 @@ class _Fetch:
     now: datetime
     described: dict[str, Described] = field(default_factory=dict)
     noted: dict[str, str] = field(default_factory=dict)
+    first_seen: dict[str, datetime] = field(default_factory=dict)  # of digests that are remembered
     failure: RegistryError | None = None
 
     def run(self) -> _Fetch:
@@ -113,60 +112,38 @@ class _Fetch:
 
     def _answered(self, tag: Tag, needs: Needs) -> Tag:
         if is_digest(tag.name):
-            return self._content(tag, tag.name, needs | Needs.DIGEST)
+            return self._content(tag, tag.name, needs | Needs.DIGEST | Needs.SEEN)
         if Needs.SEEN in needs and tag.first_digest is None:
             needs |= Needs.DIGEST  # noted once, so that a later move shows
-        if needs & (Needs.DIGEST | Needs.PLATFORMS) and Needs.DIGEST not in tag.known:
-            tag = self._fresh(tag, needs)
-        elif Needs.CREATED in needs and tag.digest is None and tag.first_digest:
-            tag = self._content(tag, tag.first_digest, Needs.CREATED)  # what we know of this tag: no request
-            return replace(tag, known=tag.known | (needs & Needs.SEEN))
-        if needs & CONTENT & ~tag.known:
-            tag = self._content(tag, tag.digest or tag.name, needs & CONTENT)
-        return replace(tag, known=tag.known | needs)
-
-    def _fresh(self, tag: Tag, needs: Needs) -> Tag:
-        """Ask what the tag is now; one request says its digest, and the platforms of an index."""
-        if needs & CONTENT:
-            tag = self._content(tag, tag.name, needs & CONTENT)
-        else:
+        if Needs.DIGEST in needs and not needs & CONTENT:
             tag = replace(tag, digest=self.registry.digest(self.image.repository, tag.name))
+        elif needs & CONTENT:
+            # What is to be written is looked at afresh; of other tags, what we know of them serves, for no request.
+            remembered = None if Needs.DIGEST in needs else tag.digest or tag.first_digest
+            tag = self._content(tag, remembered or tag.name, needs)
         if tag.first_digest is None and tag.digest:
             self.noted[tag.name] = tag.digest
             tag = replace(tag, first_digest=tag.digest)
-        return replace(tag, known=tag.known | Needs.DIGEST)
+        return replace(tag, known=tag.known | needs)
 
     def _content(self, tag: Tag, reference: str, needs: Needs) -> Tag:
         """Describe a tag or a digest; content that is known costs nothing."""
         created = Needs.CREATED in needs
-        before = self._known(reference) if is_digest(reference) else None
-        if before is None or (created and not before.asked_created):
+        known = self._recall(reference) if is_digest(reference) else None
+        if known is None or not known.answers(created=created):
             known = self.registry.describe(self.image.repository, reference, created=created, known=self._recall)
-            self.described[known.digest] = Described(known.created, known.platforms, known.asked_created)
-            digest, before = known.digest, self._known(known.digest)
-        else:
-            digest = reference
-        assert before is not None
-        first = before.first_seen or self.now if is_digest(tag.name) else tag.first_seen
-        if tag.first_digest is None and not is_digest(tag.name):
-            self.noted[tag.name] = digest
-        return replace(
-            tag,
-            digest=digest,
-            created=before.created,
-            platforms=before.platforms,
-            first_seen=first,
-            first_digest=tag.first_digest or digest,
-            known=tag.known | needs | (Needs.SEEN if is_digest(tag.name) else Needs(0)),
-        )
-
-    def _known(self, digest: str) -> Described | None:
-        here = self.described.get(digest)
-        stored = self.memory.descriptions.get([digest], self.now).get(digest)
-        if here and stored:
-            return replace(here, first_seen=stored.first_seen)
-        return here or stored
+            first = self.first_seen.get(known.digest)
+            self.described[known.digest] = Described(known.created, known.platforms, known.asked_created, first)
+        if is_digest(tag.name):
+            tag = replace(tag, first_seen=self.first_seen.get(known.digest) or self.now)
+        tag = replace(tag, digest=known.digest, created=known.created, platforms=known.platforms)
+        return replace(tag, known=tag.known | needs)
 
     def _recall(self, digest: str) -> Description | None:
-        known = self._known(digest)
-        return Description(digest, known.created, known.platforms, known.asked_created) if known else None
+        """Return what is known of a digest: found in this cycle, or remembered."""
+        known = self.described.get(digest) or self.memory.descriptions.get([digest]).get(digest)
+        if known is None:
+            return None
+        if known.first_seen:
+            self.first_seen[digest] = known.first_seen
+        return Description(digest, known.created, known.platforms, known.asked_created)

@@ -41,7 +41,7 @@ from updater.pipeline.look import (
 )
 from updater.pipeline.report import Failure, Outcome, Report, Row, Written, held
 from updater.pipeline.resolve import Resolver
-from updater.pipeline.scan import scan
+from updater.pipeline.scan import Scans, scan
 
 REPOSITORIES_AT_ONCE = 4  # each is a few child processes
 
@@ -79,8 +79,10 @@ class _Cycle:
 
     def run(self) -> Report:
         """Look, scan, decide; then write each branch on its own."""
-        checkouts = self._look()
-        self._scan([owned for checkout in checkouts for owned in checkout.owned])
+        with ThreadPoolExecutor(1, thread_name_prefix="list") as pool:
+            ahead = pool.submit(self._list, self._certain())  # what is asked whatever Git says, while it says it
+            checkouts = self._look()
+            self._scan([owned for checkout in checkouts for owned in checkout.owned], ahead.result())
         self._decide(checkouts)
         with ThreadPoolExecutor(REPOSITORIES_AT_ONCE, thread_name_prefix="write") as pool:
             for plan, written in pool.map(self._settle, checkouts):
@@ -120,20 +122,31 @@ class _Cycle:
             if item.name in self.due and item.write and item.repository is not None
         ]
 
-    def _scan(self, owned: Sequence[Owned]) -> None:
+    def _certain(self) -> list[ImageRef]:
+        """Return the images that are listed whatever Git says: they are named, and their policies need lists."""
+        due = (item for item in self.due.values() if item.exact and not item.suspend)
+        return [item.exact for item in due if item.exact and Needs.NAMES in item.rule.policy.needs]
+
+    def _list(self, images: Sequence[ImageRef]) -> Scans:
+        done = iter(range(1, len(images) + 1))
+        count = len({image.name for image in images})
+        return scan(images, self.world.registry_of, self.now, lambda: self.progress("images", next(done), count))
+
+    def _scan(self, owned: Sequence[Owned], ahead: Scans) -> None:
+        """List what Git mentions beside the images that were listed already; nobody needs those it does not mention."""
         asked = wanted(self.due.values(), owned)
         listed = [image for image, needs in asked.values() if Needs.NAMES in needs]
-        done = iter(range(1, len(listed) + 1))
-        scans = scan(listed, self.world.registry_of, self.now, lambda: self.progress("images", next(done), len(listed)))
+        found = ahead | self._list([image for image in listed if image.name not in ahead])
+        scans = {image.name: found[image.name] for image in listed}
         believed = self.memory.tags.learn(
             [found for found in scans.values() if isinstance(found, Scan)], self.now, write=self.write
         )
         nobody_asked = {name: Scan(name, (), self.now) for name in asked}  # complete: their names are not needed
         self.resolver.scans = {**nobody_asked, **scans, **believed}
         for image in listed:
-            found = self.resolver.scans[image.name]
-            if isinstance(found, Scan) and not (found.complete and found.tags):
-                why = found.why or "the registry lists no tags at all"
+            one = self.resolver.scans[image.name]
+            if isinstance(one, Scan) and not (one.complete and one.tags):
+                why = one.why or "the registry lists no tags at all"
                 self.report.failures.append(Failure(f"image {image.name}", f"the list of tags is incomplete: {why}"))
 
     def _decide(self, checkouts: Sequence[Checkout], *, locked: bool = False) -> None:

@@ -103,16 +103,24 @@ class Tags:
 
     def saw(self, image: str, digests: Mapping[str, str], now: datetime) -> None:
         """Store the digests of tags that had none before; those that have one keep it."""
-        news = {name: digest for name, digest in digests.items() if (image, name) not in self._stored}
-        if not news:
-            return
-        if lacking := {name: news[name] for name, seen in self.seen(image, news).items() if seen.digest is None}:
+        self.saw_all({image: digests}, now)
+
+    def saw_all(self, digests: Mapping[str, Mapping[str, str]], now: datetime) -> None:
+        """Store the digests of tags of several images, in one transaction."""
+        news = {i: {n: d for n, d in of.items() if (i, n) not in self._stored} for i, of in digests.items()}
+        lacking = {image: self._lacking(image, of) for image, of in news.items() if of}
+        if any(lacking.values()):
             with self._database.transaction() as connection:
-                _write_digests(connection, _FIRST_DIGEST, image, lacking)
+                for image, of in lacking.items():
+                    if of:
+                        _write_digests(connection, _FIRST_DIGEST, image, of)
                 _tidy(connection, now)
         if len(self._stored) > MEMORY:
             self._stored = set()
-        self._stored.update((image, name) for name in news)
+        self._stored.update((image, name) for image, of in news.items() for name in of)
+
+    def _lacking(self, image: str, digests: Mapping[str, str]) -> dict[str, str]:
+        return {name: digests[name] for name, seen in self.seen(image, digests).items() if seen.digest is None}
 
     def accept_move(self, image: str, tag: str, digest: str) -> None:
         """Let a digest take the place of the one that was stored first."""
