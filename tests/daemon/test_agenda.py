@@ -93,3 +93,10 @@ def test_images_that_were_asked_together_spread() -> None:
 )
 def test_the_registry_of_a_pattern(pattern: str, host: str) -> None:
     assert host_of(Item("team", pattern, None, pattern=pattern)) == host
+
+
+def test_what_a_person_spoke_about_is_due_at_once() -> None:
+    agenda = Agenda([API], {}, AT, 0.0)
+    agenda.done([API], {}, {}, 0.0)
+    agenda.wake(["api", "unknown"], 1.0)
+    assert agenda.take(HOST, 1.0) == [API]

@@ -180,3 +180,15 @@ def test_polling_goes_on_whatever_a_new_configuration_lacks(path: WholePath, spo
         daemon.wait("config_loaded")
         assert daemon.stop() == 0
     assert [event["event"] for event in daemon.seen].count("config_rejected") == 1
+
+
+def test_what_people_say_is_seen_within_a_tick(path: WholePath) -> None:
+    path.configure([path.entry("acme/api", range="1.x", poll={"interval": "1h"})])
+    with running(path) as daemon:
+        daemon.wait("decided", outcome="up_to_date")
+        assert path.run("hold", "api", "--reason", "a busy day").code == 0
+        daemon.wait("decided", outcome="held", reason="held")
+        path.push("acme/api", "1.1.0")
+        assert path.run("resume", "api").code == 0
+        daemon.wait("committed")
+        assert daemon.stop() == 0

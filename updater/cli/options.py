@@ -59,4 +59,4 @@ def print_json(document: Any) -> None:
     """Print one JSON document on standard output."""
     import json
 
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(document, ensure_ascii=False))

@@ -64,10 +64,10 @@ class Agenda:
                     wait = min(wait, RETRY_BASE + backoff(failures[item.name], base=RETRY_BASE, cap=wait))
                 self._due[item.name] = now + max(wait, pauses.get(item.name, 0.0))
 
-    def all_due(self, now: float) -> None:
-        """Make every item due."""
+    def wake(self, names: Collection[str], now: float) -> None:
+        """Make items due: a person said something about them."""
         with self._lock:
-            self._due = dict.fromkeys(self._due, now)
+            self._due |= {name: now for name in names if name in self._due}
 
 
 def host_of(item: Item) -> str:

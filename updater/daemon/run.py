@@ -35,6 +35,7 @@ from updater.daemon.build import build, prepare, unusable
 from updater.daemon.logs import configure
 from updater.daemon.remember import open_state, polls_of, state_url
 from updater.errors import ConfigError, Problem, StoreError, UpdaterError
+from updater.model.people import People
 from updater.pipeline.look import World
 from updater.pipeline.report import Outcome, Report, unique
 from updater.pipeline.update import update
@@ -73,6 +74,7 @@ class Daemon:
         self._rejected: Rejected | None = None
         self._failing: dict[str, frozenset[str]] = {}  # what failed and was said, and the items that met it
         self._mute = False
+        self._people: dict[str, People] = {}
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code."""
@@ -140,10 +142,24 @@ class Daemon:
                 log.error("heartbeat_not_written", error=str(err))
             self._mute = True
         try:
+            self._listen(datetime.now(UTC))
+        except StoreError as err:
+            log.error("state_not_read", error=str(err))
+        try:
             if self._reload.is_set() or changed(self._rejected or self._now.settings):
                 self._take_up()
         except Exception:
             log.exception("reload_failed")  # our own bug: what was read before goes on
+
+    def _listen(self, now: datetime) -> None:
+        """Look at once at what people spoke about; say which holds are over."""
+        holds = self._now.world.memory().holds
+        for item, held in holds.expire(now).items():
+            log.info("hold_expired", image=item, held=held.reason or held.by)
+        people = holds.read(now)
+        spoken = {item for item in people.keys() | self._people.keys() if people.get(item) != self._people.get(item)}
+        self._now.agenda.wake(spoken, time.monotonic())
+        self._people = people
 
     def _poll(self, host: str) -> None:
         """Run a cycle for what is due at one registry."""

@@ -56,7 +56,7 @@ def decide(
         return Hold(current, Reason.INCOMPLETE_SCAN, scan.why or "the registry lists no tags at all")
     if current.tag is None and current.digest is not None and known.past is None:
         return Unresolved(history=True)
-    tag = current.tag or (known.past.tags.get(current.digest or "") if known.past else None)
+    tag = _tag(current, known)
     if tag is None:
         why = f"{rule.policy.words} needs a tag in Git to compare with, found {current.version}"
         return Hold(current, Reason.UNPARSABLE_CURRENT, why)
@@ -93,15 +93,18 @@ class _Decision:
             return _hold(self.current, best)
         if self.known.past is None:
             return Unresolved(history=True)
-        if self.known.closed and best.target not in self.known.people.approved:
-            return _hold(self.current, replace(best, reason=Reason.WINDOW_CLOSED, why=self.known.closed.why))
+        if self.known.closed:
+            stops = self._outside(stops, self.known.closed)
+            if None not in stops:
+                return _hold(self.current, replace(best, reason=Reason.WINDOW_CLOSED, why=self.known.closed.why))
         answer = self._costly(stops)
         return answer if isinstance(answer, Unresolved) else self._concluded(answer)
 
     def _scene(self) -> Scene:
         """Return what the cheap gates judge by; a person who set an older version than we wrote is respected."""
         past = self.known.past
-        wrote = (past.wrote or "").partition("@")[0] if past else ""
+        tag, _, digest = (past.wrote or "").partition("@") if past else ("", "", "")
+        wrote = tag or (past.tags.get(digest, "") if past else "")
         resumed = self.known.people.resumed_at
         if not past or not wrote or (resumed and past.wrote_at and resumed > past.wrote_at):
             return Scene.of(self.rule, self.place)
@@ -116,19 +119,32 @@ class _Decision:
         here = scene.among([one.rank for one in candidates])
         return [here.stop(one.rank, approved=one.tag in approved) for one in candidates]
 
+    def _outside(self, stops: list[Stop | None], closed: Closed) -> list[Stop | None]:
+        """Stop what was not approved while a window is closed, so that nothing else goes in place of what was."""
+        shut, approved = Stop(Reason.WINDOW_CLOSED, f"window_closed: {closed.why}"), self.known.people.approved
+        pairs = zip(self.ranking.candidates, stops, strict=True)
+        return [stop or (None if one.tag in approved else shut) for one, stop in pairs]
+
     def _costly(self, stops: list[Stop | None]) -> list[Stop | None] | Unresolved:
         """Ask the gates that need facts, best candidate first, until one passes."""
         answers = list(stops)
-        for at, candidate in enumerate(self.ranking.candidates):
-            if answers[at] is not None:
-                continue
-            stop = self._facts(candidate.tag)
+        left = [at for at, stop in enumerate(stops) if stop is None]
+        for tried, at in enumerate(left):
+            stop = self._facts(self.ranking.candidates[at].tag)
             if isinstance(stop, Unresolved):
-                return stop
+                return self._ahead(left[tried : tried + 1 + tried // 2])
             answers[at] = stop
             if stop is None:
                 break
         return answers
+
+    def _ahead(self, places: list[int]) -> Unresolved:
+        """Ask about several candidates at once: more of them, the more were stopped, so that it takes few rounds."""
+        asks: dict[str, Needs] = {}
+        for answer in (self._facts(self.ranking.candidates[at].tag) for at in places):
+            for name, needs in answer.asks.items() if isinstance(answer, Unresolved) else ():
+                asks[name] = asks.get(name, Needs(0)) | needs
+        return Unresolved(asks)
 
     def _facts(self, tag: str) -> Stop | Unresolved | None:
         reference = self.current.digest or self.tag
@@ -183,9 +199,16 @@ def _hold(current: ImageRef, judgement: Judgement) -> Hold:
     return Hold(current, judgement.reason, judgement.why, judgement.newest, judgement.verdicts)
 
 
+def _tag(current: ImageRef, known: Known) -> str | None:
+    """Return the tag in Git, or where only its digest is written, the one that our commit told."""
+    return current.tag or (known.past.tags.get(current.digest or "") if known.past else None)
+
+
 def _follow(rule: Rule, current: ImageRef, scan: Scan, now: datetime, known: Known) -> Update | Hold | Unresolved:
     """Decide for a policy that follows what one tag points to; it reads no list, so an empty one says nothing."""
-    name = rule.policy.follows(current.tag)
+    name = rule.policy.follows(_tag(current, known))
+    if name is None and current.digest and known.past is None:
+        return Unresolved(history=True)
     if name is None:
         why = f"{rule.policy.words} needs a tag to follow, found {current.version}"
         return Hold(current, Reason.UNPARSABLE_CURRENT, why)
@@ -196,39 +219,44 @@ def _follow(rule: Rule, current: ImageRef, scan: Scan, now: datetime, known: Kno
         if scan.complete:
             return Unresolved({name: Needs.DIGEST})
         return Hold(current, Reason.INCOMPLETE_SCAN, scan.why or "the registry did not answer in full")
-    words = f"digest of {name}"
-    if current.digest == tag.digest:
-        verdict = Verdict(name, Mark.CANDIDATE, "up_to_date: the digest in Git")
-        return Hold(current, Reason.UP_TO_DATE, f"{words} is unchanged", name, (verdict,))
-    if known.past is None:
-        return Unresolved(history=True)
-    stop = _stop_following(rule, current, tag, now, known)
-    if isinstance(stop, Unresolved):
-        return stop
-    if stop is not None:
-        return Hold(current, stop.reason, stop.why, name, (Verdict(name, Mark.REJECTED, stop.why),))
     # A digest without a tag stays one, unless the rule asks for both.
     bare = rule.write == "digest" or (rule.write == "tag" and current.tag is None and current.digest is not None)
-    target = current.at(None if bare else name, tag.digest)
-    return Update(current, target, words, name, (Verdict(name, Mark.CHOSEN, words),), name, tag.digest)
+    target, words = current.at(None if bare else name, tag.digest), f"digest of {name}"
+    chosen = Verdict(name, Mark.CHOSEN, words)
+    return _followed(rule, Update(current, target, words, name, (chosen,), name, tag.digest), now, known)
 
 
-def _stop_following(rule: Rule, current: ImageRef, tag: Tag, now: datetime, known: Known) -> Stop | Unresolved | None:
-    """Return what stops a new digest. Digests have no order: a person went back if we wrote this very one before."""
-    past, people = known.past, known.people
-    assert past is not None
+def _followed(rule: Rule, update: Update, now: datetime, known: Known) -> Update | Hold | Unresolved:
+    """Return the update to what the tag is now, unless Git has that already or something stops it."""
+    current, name = update.current, update.tag or ""
     if why := held(known, now):
-        return Stop(Reason.HELD, why)
+        return Hold(current, Reason.HELD, why, name, (Verdict(name, Mark.CANDIDATE, update.why),))
+    if current.digest == update.digest:
+        verdict = Verdict(name, Mark.CANDIDATE, "up_to_date: the digest in Git")
+        return Hold(current, Reason.UP_TO_DATE, f"{update.why} is unchanged", name, (verdict,))
+    if known.past is None:
+        return Unresolved(history=True)
+    stop = _stop_following(rule, update, now, known)
+    if isinstance(stop, Stop):
+        why = f"{stop.reason}: {stop.why.removeprefix(f'{stop.reason}: ')}"
+        return Hold(current, stop.reason, stop.why, name, (Verdict(name, Mark.REJECTED, why),))
+    return stop or update
+
+
+def _stop_following(rule: Rule, update: Update, now: datetime, known: Known) -> Stop | Unresolved | None:
+    """Return what stops a new digest. Digests have no order: a person went back if we wrote this very one before."""
+    past, people, current = known.past, known.people, update.current
+    assert past is not None
     wrote = (past.wrote or "").partition("@")[2]
     resumed = people.resumed_at is not None and past.wrote_at is not None and people.resumed_at > past.wrote_at
-    if wrote == tag.digest and current.digest and not resumed:
+    if wrote == update.digest and current.digest and not resumed:
         return Stop(Reason.HUMAN_ROLLBACK, f"human_rollback: a person went back from {wrote[:19]}")
-    if known.closed and tag.name not in people.approved:
+    if known.closed and update.tag not in people.approved:
         return Stop(Reason.WINDOW_CLOSED, known.closed.why)
-    if why := _flapping(past, current.at(tag.name, tag.digest)):
+    if why := _flapping(past, update.target):
         return Stop(Reason.FLAPPING, why)
-    reference = current.digest or ""
+    reference, digest = current.digest or "", update.digest or ""
     now_in_git = known.facts.get(reference) or Tag(reference, known=Needs(0) if reference else Needs.PLATFORMS)
-    content = known.facts.get(tag.digest or "") or Tag(tag.digest or "", tag.digest)  # its age is that of the digest
+    content = known.facts.get(digest) or Tag(digest, digest)  # its age is that of the digest
     moving = rule.model_copy(update={"moved_tag": "follow"})  # that the tag moves is the point
-    return _asked(Asked(content, now_in_git, moving, now, tag.name in people.approved))
+    return _asked(Asked(content, now_in_git, moving, now, update.tag in people.approved))
