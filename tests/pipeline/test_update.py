@@ -2,92 +2,29 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.lab.git import person_commits
+from tests.lab.loop import NOW, Lab, open_lab, pod, rows
 from updater.config.load import load
 from updater.daemon.build import build
-from updater.demo.git_server import GitServer
 from updater.demo.image import push_image
-from updater.demo.registry import EmbeddedRegistry
 from updater.git.clone import Clone
 from updater.model.decision import Reason
+from updater.pipeline.commit import PUSH_TRIES
 from updater.pipeline.history import history
 from updater.pipeline.mentions import mentions
-from updater.pipeline.report import Outcome, Report, Row
-from updater.pipeline.commit import PUSH_TRIES
+from updater.pipeline.report import Outcome, Report
 from updater.pipeline.update import update
-
-NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
-
-
-@dataclass
-class Lab:
-    """A registry, a Git server and a folder for configurations."""
-
-    registry: EmbeddedRegistry
-    git: GitServer
-    folder: Path
-
-    def push(self, repository: str, *tags: str) -> str:
-        for tag in tags:
-            digest = push_image(self.registry.url, repository, [tag], payload=f"{repository}:{tag}".encode())
-        return digest
-
-    def configure(self, text: str, **urls: str) -> Path:
-        """Write a configuration; HOST is the registry, and each name in capitals a repository's URL."""
-        file = self.folder / "updater.yaml"
-        text = text.replace("HOST", self.registry.host)
-        for name, url in urls.items():
-            text = text.replace(name.upper(), url)
-        file.write_text(
-            f"data: {self.folder}/data\nregistries: [{{host: '{self.registry.host}', insecure: true}}]\n{text}"
-        )
-        return file
-
-    def repository(self, name: str, files: Mapping[str, str]) -> str:
-        return self.git.create(name, {path: self.spell(text) for path, text in files.items()})
-
-    def spell(self, text: str) -> bytes:
-        return text.replace("HOST", self.registry.host).encode()
-
-    def cycle(self, config: Path, *, write: bool = True) -> Report:
-        with build(load(config, {})) as world:
-            return update(world, world.settings.items, NOW, write=write)
-
-    def show(self, name: str, path: str, branch: str = "main") -> str:
-        return self.run(name, "show", f"{branch}:{path}").replace(self.registry.host, "HOST")
-
-    def commits(self, name: str, branch: str = "main") -> list[str]:
-        return self.run(name, "log", "--format=%s", branch).replace(self.registry.host, "HOST").splitlines()
-
-    def run(self, name: str, *args: str) -> str:
-        bare = self.folder / "git" / f"{name}.git"
-        return subprocess.run(["git", "--git-dir", bare, *args], check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    with ExitStack() as stack:
-        registry = stack.enter_context(EmbeddedRegistry())
-        git = stack.enter_context(GitServer(tmp_path / "git"))
-        yield Lab(registry, git, tmp_path)
-
-
-def pod(*images: str) -> str:
-    containers = "".join(f"    - image: {image}\n" for image in images)
-    return f"apiVersion: v1\nkind: Pod\nspec:\n  containers:\n{containers}"
-
-
-def rows(report: Report) -> dict[str, Row]:
-    return {row.item.name: row for row in report.rows}
+    with open_lab(tmp_path) as opened:
+        yield opened
 
 
 def test_every_kind_of_file_changes_in_one_commit(lab: Lab) -> None:
