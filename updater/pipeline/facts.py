@@ -93,7 +93,7 @@ class _Fetch:
 
     def run(self) -> _Fetch:
         """Answer every question, or stop at the first that the registry fails."""
-        remembered = Needs.SEEN | Needs.CREATED
+        remembered = Needs.SEEN | CONTENT
         names = [name for name, needs in self.asked.items() if needs & remembered and not is_digest(name)]
         seen = self.memory.tags.seen(self.image.name, names) if names else {}
         for name, needs in self.asked.items():
