@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.lab.path import WholePath, manifest
+from tests.lab.path import WholePath, head, manifest
 from updater.daemon.heartbeat import beat, stop
 
 
@@ -155,15 +155,18 @@ def test_a_data_folder_that_cannot_be_one_is_said_in_a_line(path: WholePath, com
     assert "a folder that this user may write" in ran.err
 
 
-def test_what_was_pushed_is_told_where_the_state_cannot_be_written(path: WholePath) -> None:
-    path.create("stateless", {"api.yaml": manifest(path.image("acme/api"), "1.0.0")})
-    config, state = path.folder / "stateless.yaml", path.folder / "no.db"
+def test_nothing_is_pushed_where_the_state_cannot_be_read(path: WholePath) -> None:
+    """What people said stands there: without it nobody knows what is on hold."""
+    bare = path.create("stateless", {"api.yaml": manifest(path.image("acme/api"), "1.0.0")})
+    config, state, before = path.folder / "stateless.yaml", path.folder / "no.db", head(bare)
     state.write_bytes(b"this is no database" * 100)
     settings = path.settings([path.entry("acme/api")], ["stateless"]) | {"state": f"sqlite:///{state}"}
     config.write_text(json.dumps(settings))
-    ran = path.run("once", "--json", config=config)
-    assert (ran.code, [failure["what"] for failure in ran.json["failures"]]) == (1, ["state"])
-    assert [commit["repository"] for commit in ran.json["commits"]] == ["stateless"]
+    for command in ("once", "check"):
+        ran = path.run(command, "--json", config=config)
+        assert (ran.code, [failure["what"] for failure in ran.json["failures"]]) == (1, ["store"])
+        assert "no.db" in ran.json["failures"][0]["error"]
+    assert head(bare) == before
 
 
 def test_health_needs_no_configuration_where_the_environment_names_the_folder(
