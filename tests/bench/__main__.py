@@ -6,8 +6,10 @@ sides are compared they take turns, after one uncounted run each, and the median
 
 once            `updater once` with 50 images to bump in one commit, from the start of the process to the push, against
                 floor.py: it imports the same third-party modules (those that `once` was seen to import), lists tags
-                with one httpx.Client, then clones, replaces, commits and pushes with plain git. Both must leave the
-                same tree on the server. Wall time and CPU, each divided by the floor's.
+                with one httpx.Client, reads manifest and configuration of the old and the new image, then clones,
+                replaces, commits and pushes with plain git. Both must leave the same tree on the server. Wall time
+                and CPU, each divided by the floor's. `names alone`: neither side looks at the images (platforms: [],
+                moved_tag: follow), so that listing, deciding, editing and pushing is all there is.
 start           `updater --version` against `python -c "import typer, rich"`: wall time.
 no-op cycle     50 images with nothing new in a process that is up (resident.py): wall time, CPU, and the requests that
                 httpx logs; the median of the cycles after the first.
@@ -16,7 +18,8 @@ stream          find, edit and verify one image in a stream of 2,000 documents a
                 best of five, and so below.
 1,000 images    CPU per image at 1,000 images divided by that at 100, of a no-op cycle and of the first cycle, which
                 bumps every image (resident.py).
-10,000 tags     time to decide about them with a semver range (memory.py); for information.
+10,000 tags     time to decide about them with a semver range (memory.py).
+100,000 tags    time to judge them, each with a verdict and why (memory.py).
 
 Ratios hold on a busy machine, seconds do not: the last line tells how much else ran.
 
@@ -83,7 +86,8 @@ class Bench:
     def run(self) -> None:
         with self._step(f"seeding {IMAGES} repositories of {TAGS} tags"):
             fleet = self._lab.fleet("fleet", IMAGES, lab.tags(TAGS))
-        self._try(lambda: self._once(fleet))
+        self._try(lambda: self._once(fleet, look=True))
+        self._try(lambda: self._once(fleet, look=False))
         self._try(self._start)
         self._try(lambda: self._resident(fleet))
         self._try(lambda: self._daemon(fleet))
@@ -110,28 +114,30 @@ class Bench:
     def _ratio(self, name: str, of: str, ours: float, floor: float, goal: float) -> None:
         self._add(name, ours / floor, f"x {of}", goal, f"{ours:.3f} s to {floor:.3f} s")
 
-    def _once(self, fleet: lab.Fleet) -> None:
-        plan = self._lab.folder / "plan.json"
+    def _once(self, fleet: lab.Fleet, *, look: bool) -> None:
+        """Both sides look at the images that they write, for digests and platforms, or neither does."""
+        plan, config = self._lab.folder / "plan.json", fleet.config if look else fleet.blind
 
         def once() -> measure.Run:
-            return self._commit(fleet, [lab.updater(), "once", "--config", str(fleet.config)], "once")
+            return self._commit(fleet, [lab.updater(), "once", "--config", str(config)], "once")
 
         def floor() -> measure.Run:
             return self._commit(fleet, [lab.python(), str(HERE / "floor.py"), str(plan)], "the floor")
 
         with self._step("once against the floor", 2 * ROUNDS) as done:
-            self._plan(fleet, plan)
+            self._plan(fleet, plan, look=look)
             once()
             tree = fleet.tree
             floor()
             if fleet.tree != tree:
                 raise RuntimeError("once and the floor did not write the same")
             ours, floors = measure.alternate(ROUNDS, once, floor, done=done)
-        self._ratio(f"once, {IMAGES} bumps: wall", "floor", measure.wall(ours), measure.wall(floors), 1.5)
-        self._ratio(f"once, {IMAGES} bumps: CPU", "floor", measure.cpu(ours), measure.cpu(floors), 2.0)
-        self.details["once"] = {"once": list(map(_seconds, ours)), "floor": list(map(_seconds, floors))}
+        name = f"once, {IMAGES} bumps" if look else f"once, {IMAGES} bumps, names alone"
+        self._ratio(f"{name}: wall", "floor", measure.wall(ours), measure.wall(floors), 1.5)
+        self._ratio(f"{name}: CPU", "floor", measure.cpu(ours), measure.cpu(floors), 2.0)
+        self.details[name] = {"once": list(map(_seconds, ours)), "floor": list(map(_seconds, floors))}
 
-    def _plan(self, fleet: lab.Fleet, plan: Path) -> None:
+    def _plan(self, fleet: lab.Fleet, plan: Path, *, look: bool) -> None:
         """Learn what `once` imports, and write down for the floor what to do."""
         seen = self._lab.folder / "modules.json"
         command = [lab.python(), str(HERE / "modules.py"), str(seen), "once", "--config", str(fleet.config)]
@@ -146,6 +152,7 @@ class Bench:
                     "url": fleet.url,
                     "header": self._lab.git_header,
                     "places": fleet.places,
+                    "look": look,
                 }
             )
         )
@@ -196,7 +203,8 @@ class Bench:
         with self._step("5 MB of YAML, 10,000 tags"):
             found = measure.run([lab.python(), str(HERE / "memory.py")], self._lab.environment()).document()
         self._add("one image in 5 MB, 2,000 documents", found["stream"], "s", 0.15)
-        self._add("10,000 tags by semver", found["decide"], "s", None)
+        self._add("10,000 tags decided by semver", found["decide"], "s", 0.15)
+        self._add("100,000 tags explained", found["explain"], "s", 2.0)
 
     def _growth(self) -> None:
         per_image: dict[int, tuple[float, float]] = {}

@@ -2,7 +2,8 @@
 
 It gets one JSON file: `modules` to import first, `registry` and `url`, `header` (git's login), `places` (file, image).
 It lists the tags of each image with one httpx.Client, takes the greatest 1.x.y, clones, replaces the tag in each
-file, commits and pushes with plain git.
+file, commits and pushes with plain git. With `look` it reads manifest and configuration of the old and the new image
+first, for their digests and platforms, as the product does before it writes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 OLD = "1.0.0"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 RELEASE = re.compile(r"1\.(\d+)\.(\d+)")
 
 
@@ -24,7 +26,7 @@ def main(plan_file: str) -> None:
     plan = json.loads(Path(plan_file).read_text())
     for module in plan["modules"]:
         importlib.import_module(module)
-    newest = _newest(plan["registry"], [image for _, image in plan["places"]])
+    newest = _newest(plan["registry"], [image for _, image in plan["places"]], look=plan["look"])
     with tempfile.TemporaryDirectory() as name:
         clone = Path(name) / "clone"
         _git(plan, "clone", "-q", plan["url"], str(clone))
@@ -35,7 +37,7 @@ def main(plan_file: str) -> None:
         _git(plan, "-C", str(clone), "push", "-q", "origin", "main")
 
 
-def _newest(registry: str, images: list[str]) -> dict[str, str]:
+def _newest(registry: str, images: list[str], *, look: bool) -> dict[str, str]:
     import httpx
 
     newest = {}
@@ -44,6 +46,10 @@ def _newest(registry: str, images: list[str]) -> dict[str, str]:
             listed = http.get(f"/v2/{image}/tags/list").raise_for_status().json()["tags"]
             releases = filter(None, map(RELEASE.fullmatch, listed))
             newest[image] = max(releases, key=lambda match: (int(match[1]), int(match[2])))[0]
+            for tag in (OLD, newest[image]) if look else ():
+                manifest = http.get(f"/v2/{image}/manifests/{tag}", headers={"Accept": MANIFEST}).raise_for_status()
+                config = manifest.json()["config"]["digest"]
+                http.get(f"/v2/{image}/blobs/{config}").raise_for_status().json()["os"]
     return newest
 
 

@@ -84,12 +84,13 @@ images:
 class Fleet:
     """A repository of which each file names one image of the registry, and the configuration that tracks them.
 
-    `places` are pairs of a file and the repository of its image.
+    `places` are pairs of a file and the repository of its image. `blind` decides by the names of tags alone.
     """
 
     bare: Path
     url: str
     config: Path
+    blind: Path
     places: tuple[tuple[str, str], ...]
     base: str
 
@@ -165,7 +166,9 @@ class Lab:
         bare = self._git.create(name, files)
         config = self.folder / f"{name}.yaml"
         config.write_text(self._config(name, [f"{host}/{repository}" for repository in repositories]))
-        return Fleet(bare, self._git.url(name), config, tuple(places), git(bare, "rev-parse", "main"))
+        blind = self.folder / f"{name}-blind.yaml"
+        blind.write_text(config.read_text().replace("defaults: {", "defaults: {platforms: [], moved_tag: follow, "))
+        return Fleet(bare, self._git.url(name), config, blind, tuple(places), git(bare, "rev-parse", "main"))
 
     def _config(self, name: str, images: Sequence[str]) -> str:
         password = self.folder / "password"

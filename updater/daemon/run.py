@@ -8,6 +8,7 @@ goes back an hour, measured), because liveness is judged by monotonic time.
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import select
 import signal
@@ -78,6 +79,7 @@ class Daemon:
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code."""
+        gc.set_threshold(700, 10, 10)  # a daemon has time; memory counts
         configure(self._first.log.level, self._first.log.format)
         prepare(self._first.data)
         with ExitStack() as closing:

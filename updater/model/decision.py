@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from updater.model.image import ImageRef
 from updater.model.tag import Needs
@@ -83,6 +84,7 @@ class Unresolved:
 
     asks: Mapping[str, Needs] = field(default_factory=dict)
     history: bool = False
+    ranking: Any = None  # of the caller's keeping, to be handed back with the answers
 
 
 Decision = Update | Hold

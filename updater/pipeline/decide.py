@@ -34,6 +34,7 @@ class Known:
     past     what our commits did here; None where nobody has looked yet
     people   holds, resumes and approvals
     closed   the window that is closed now, None where none is
+    ranking  what an Unresolved brought along: the list is not sorted again for every fact
     """
 
     facts: Mapping[str, Tag] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Known:
     past: Past | None = None
     people: People = NOBODY
     closed: Closed | None = None
+    ranking: Ranking | None = None
 
 
 NOTHING = Known()
@@ -61,13 +63,15 @@ def decide(
         why = f"{rule.policy.words} needs a tag in Git to compare with, found {current.version}"
         return Hold(current, Reason.UNPARSABLE_CURRENT, why)
     tags = {one.name: known.facts.get(one.name, one) for one in scan.tags if one.name not in known.missing}
-    ranking = rank(rule, tags, tag, known.facts.get(tag))
+    ranking = known.ranking or rank(rule, tags, tag, known.facts.get(tag))
     if ranking.lacking:
         return Unresolved(dict.fromkeys(ranking.lacking, Needs.CREATED))
-    if verdict := unreadable(rule, ranking, tag):
+    left = replace(ranking, candidates=tuple(one for one in ranking.candidates if one.tag not in known.missing))
+    if verdict := unreadable(rule, left, tag):
         return _hold(current, verdict)
     assert ranking.current is not None
-    return _Decision(rule, current, tag, now, known, ranking, ranking.current, tags).made()
+    answer = _Decision(rule, current, tag, now, known, left, ranking.current, tags).made()
+    return replace(answer, ranking=ranking) if isinstance(answer, Unresolved) else answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +156,13 @@ class _Decision:
         asked = Asked(self.tags[tag], current, self.rule, self.now, tag in self.known.people.approved)
         return _asked(asked)
 
-    def _concluded(self, stops: list[Stop | None]) -> Update | Hold:
+    def _concluded(self, stops: list[Stop | None]) -> Update | Hold | Unresolved:
         judgement = concluded(self.rule, self.ranking, stops)
         if judgement.target is None:
             return _hold(self.current, judgement)
         digest = self.tags[judgement.target].digest
+        if digest is None and (self.rule.write != "tag" or self.current.digest):
+            return Unresolved({judgement.target: Needs.DIGEST})
         target = written(self.rule, self.current, judgement.target, digest)
         if why := _flapping(self.known.past, target):
             return _hold(self.current, replace(judgement, target=None, reason=Reason.FLAPPING, why=why))

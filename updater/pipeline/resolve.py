@@ -18,6 +18,7 @@ from updater.pipeline.decide import NOBODY, Known, decide
 from updater.pipeline.facts import Facts, Memory, fetch
 from updater.pipeline.find import Owned
 from updater.pipeline.scan import RegistryOf, Scans
+from updater.policies.choose import Ranking
 from updater.sync.windows import Closed, state
 
 ROUNDS = 200  # each asks about the next best candidate; what is left after that waits for the next cycle
@@ -41,6 +42,7 @@ class Resolver:
     _plain: dict[_Key, Decision | RegistryError] = field(default_factory=dict)
     _aware: dict[tuple[_Key, Past], Decision | RegistryError] = field(default_factory=dict)
     _pasts: dict[tuple[str, ...], Past] = field(default_factory=dict)
+    _rankings: dict[tuple[_Key, int], Ranking] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, one: Owned) -> Decision | RegistryError | None:
@@ -112,8 +114,12 @@ class Resolver:
             past,
             self.people.get(item.name, NOBODY),
             window if isinstance(window, Closed) else None,
+            self._rankings.get((_key(item, image), id(found))),
         )
-        return decide(item.rule, image, found, self.now, known)
+        answer = decide(item.rule, image, found, self.now, known)
+        if isinstance(answer, Unresolved) and answer.ranking is not None:
+            self._rankings[_key(item, image), id(found)] = answer.ranking
+        return answer
 
 
 def _key(item: Item, image: ImageRef) -> _Key:

@@ -130,11 +130,11 @@ def min_age(asked: Asked) -> Answer:
 def moved(asked: Asked) -> Answer:
     """A tag whose digest changed after we first saw it is not what was announced."""
     tag, wanted = asked.tag, Needs.DIGEST | Needs.SEEN
-    if tag.name == tag.digest:
+    if tag.name == tag.digest or asked.rule.moved_tag == "follow":
         return None
     if wanted not in tag.known:
         return {tag.name: wanted}
-    if asked.approved or asked.rule.moved_tag == "follow" or tag.first_digest in {None, tag.digest}:
+    if asked.approved or tag.first_digest in {None, tag.digest}:
         return None
     was, now = str(tag.first_digest)[:19], str(tag.digest)[:19]
     return Stop(Reason.MOVED_TAG, f"moved_tag: it was {was} when we first saw it and is {now} now")
