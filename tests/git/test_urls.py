@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from updater.git.urls import check_url, parse, same_remote
+from updater.git.urls import check_url, parse
 
 ALLOWED = [
     "https://git.example.com/platform/fleet.git",
@@ -94,19 +94,3 @@ def test_plain_protocols_beyond_loopback_need_the_operators_word(url: str) -> No
     with pytest.raises(ValueError, match="insecure: true"):
         check_url(url)
     check_url(url, insecure=True)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("https://git.example.com/a/b.git", "https://GIT.example.com:443/a/b/", True),
-        ("git@git.example.com:a/b.git", "ssh://git@git.example.com:22/a/b", True),
-        ("http://localhost/a", "http://localhost:80/a.git", True),
-        ("https://git.example.com/a/b", "https://git.example.com/a/B", False),
-        ("https://git.example.com/a", "https://git.example.com:8443/a", False),
-        ("https://git.example.com/a", "ssh://git.example.com/a", False),
-        ("one@git.example.com:a", "two@git.example.com:a", False),
-    ],
-)
-def test_the_same_remote_has_one_key(one: str, other: str, same: bool) -> None:
-    assert (same_remote(one) == same_remote(other)) is same

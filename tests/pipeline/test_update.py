@@ -322,6 +322,16 @@ def test_a_push_that_was_overtaken_is_planned_anew(lab: Lab) -> None:
     assert (len(report.commits), report.failures) == (1, [])
 
 
+def test_an_image_that_appears_while_pushing_is_looked_at_too(lab: Lab) -> None:
+    lab.push("team/api", "1.0.0", "1.1.0")
+    lab.push("team/new", "2.0.0", "2.1.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/team/api:1.0.0")})
+    config = lab.configure("repositories: [{url: FLEET}]\nimages: [{image: HOST/team/**, name: team}]\n", fleet=fleet)
+    report = overtaken(lab, config, [{"new.yaml": pod("HOST/team/new:2.0.0")}])
+    assert (lab.show("fleet", "new.yaml"), report.failures) == (pod("HOST/team/new:2.1.0"), [])
+    assert lab.commits("fleet")[0] == "Update 2 images"
+
+
 @pytest.mark.parametrize(
     ("text", "reason", "commits"),
     [

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from updater.config.images import Item
 from updater.config.network import Network
@@ -18,7 +19,6 @@ from updater.editors.document import Words
 from updater.errors import ConfigError, Problem
 from updater.git.clone import Clone
 from updater.git.remote import Remote
-from updater.git.urls import same_remote
 from updater.model.image import ImageRef
 from updater.pipeline.facts import Memory
 from updater.pipeline.find import Finder
@@ -30,6 +30,8 @@ from updater.transport.pace import Budget
 
 if TYPE_CHECKING:
     from updater.store.database import Database
+
+T = TypeVar("T")
 
 PRIVATE = 0o700  # of the data folder: clones hold what people keep in private repositories
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
@@ -46,11 +48,11 @@ def build(settings: Settings, *, everything: bool = False, database: Database | 
     prepare(settings.data)
     clients: list[Http] = []
     closing: list[Database] = []
-    http = cache(partial(_http, clients))
+    http = _once(partial(_http, clients))
     words = None if everything else words_of(settings.items)
-    finder = cache(lambda _repo, _branch: Finder(words, partial(canonical, settings)))
+    finder = _once(lambda _repo, _branch: Finder(words, partial(canonical, settings)))
 
-    @cache
+    @_once
     def registry_at(host: str, entry: str) -> Registry:
         found = registry_for(settings, host, entry)
         return Registry(
@@ -68,20 +70,34 @@ def build(settings: Settings, *, everything: bool = False, database: Database | 
         entry = registry_for(settings, image.registry, image.repository)
         return registry_at(image.registry, entry.host.partition("/")[2])
 
-    clone_of = cache(partial(_clone, settings.data))
+    clone_of = _once(partial(_clone, settings.data))
     try:
         yield World(
             settings,
             registry_of,
             lambda repo: clone_of(repo.name, repo),
             lambda repo, branch: finder(repo.name, branch),
-            cache(partial(_memory, closing, database, settings)),
+            _once(partial(_memory, closing, database, settings)),
         )
     finally:
         for client in clients:
             client.close()
         for state in closing:
             state.close()
+
+
+def _once(make: Callable[..., T]) -> Callable[..., T]:
+    """Make one client for each key, also where several threads ask for it at the same time."""
+    made: dict[tuple[Any, ...], T] = {}
+    lock = threading.RLock()  # a registry's client asks for its HTTP client
+
+    def get(*key: Any) -> T:
+        with lock:
+            if key not in made:
+                made[key] = make(*key)
+            return made[key]
+
+    return get
 
 
 def _memory(closing: list[Database], database: Database | None, settings: Settings) -> Memory:
@@ -133,8 +149,8 @@ def _http(clients: list[Http], network: Network) -> Http:
 
 def _clone(data: Path, _name: str, repository: RepositorySettings) -> Clone:
     """Everything with one URL shares a clone, whatever name it has in the configuration."""
-    url = same_remote(repository.url)
-    folder = f"{_ODD.sub('-', url.rpartition('/')[2])[:40]}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    name = _ODD.sub("-", repository.url.rstrip("/").rpartition("/")[2])[:40]
+    folder = f"{name}-{hashlib.sha256(repository.url.encode()).hexdigest()[:12]}"
     remote = Remote(
         name=repository.name,
         url=repository.url,

@@ -57,7 +57,10 @@ _DENIED = re.compile(
 
 
 _HINTS = (
-    ("terminal prompts disabled", "the remote asks for a login and none is configured"),
+    (
+        "terminal prompts disabled",
+        "the remote asks for a login: there is none, or it is not accepted",
+    ),
     ("Authentication failed", "the remote does not accept the login"),
     ("Permission denied (", "the remote does not accept the key"),
     ("Host key verification failed", "the host showed a key that is not pinned"),

@@ -15,7 +15,7 @@ _USER = r"(?P<user>[A-Za-z0-9_][A-Za-z0-9._+-]*)"
 _URL = re.compile(rf"(?P<scheme>[a-z]+)://(?:{_USER}@)?{_HOST}(?::(?P<port>[0-9]{{1,5}}))?/(?P<path>.+)")
 _SCP = re.compile(rf"{_USER}@{_HOST}:(?P<path>[^:].*)")
 _PLAIN = frozenset({"http", "git"})  # neither encrypted nor authenticated
-_PORTS = {"https": "443", "http": "80", "ssh": "22", "git": "9418"}
+_SCHEMES = frozenset({"https", "http", "ssh", "git"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def parse(url: str) -> Address:
     if separator and ":" in rest.partition("/")[0].rpartition("@")[0]:
         raise ValueError("a password must not stand in a URL; put it under credentials")
     match = _URL.fullmatch(url) if separator else _SCP.fullmatch(url)
-    if match is None or (separator and scheme not in _PORTS):
+    if match is None or (separator and scheme not in _SCHEMES):
         raise ValueError("this is no URL of a repository; expected https://, ssh:// or git@host:path")
     found = match.groupdict()
     address = Address(
@@ -80,12 +80,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def same_remote(url: str) -> str:
-    """Return what two URLs of one remote have in common, a key for clones and locks. Raises ValueError."""
-    address = parse(url)
-    port = "" if address.port == _PORTS[address.scheme] else address.port
-    user = f"{address.user}@" if address.user else ""
-    path = address.path.strip("/").removesuffix(".git")
-    return f"{address.scheme}://{user}{address.host}{':' if port else ''}{port}/{path}"

@@ -136,13 +136,13 @@ class _Cycle:
         """List what Git mentions beside the images that were listed already; nobody needs those it does not mention."""
         asked = wanted(self.due.values(), owned)
         listed = [image for image, needs in asked.values() if Needs.NAMES in needs]
-        found = ahead | self._list([image for image in listed if image.name not in ahead])
+        found = {**ahead, **self._list([image for image in listed if image.name not in ahead])}
         scans = {image.name: found[image.name] for image in listed}
         believed = self.memory.tags.learn(
             [found for found in scans.values() if isinstance(found, Scan)], self.now, write=self.write
         )
         nobody_asked = {name: Scan(name, (), self.now) for name in asked}  # complete: their names are not needed
-        self.resolver.scans = {**nobody_asked, **scans, **believed}
+        self.resolver.scans.update({**nobody_asked, **scans, **believed})
         for image in listed:
             one = self.resolver.scans[image.name]
             if isinstance(one, Scan) and not (one.complete and one.tags):
@@ -182,6 +182,8 @@ class _Cycle:
 
     def _plan(self, checkout: Checkout) -> Plan:
         """Return a row for each reference that is due, and the changes of the files."""
+        news = [one for one in checkout.owned if one.reference.image.name not in self.resolver.scans]
+        self._scan(news, {})  # what appeared on a newer head
         self._decide([checkout], locked=True)
         rows = self._rows(checkout)
         todo = [
