@@ -233,6 +233,24 @@ def test_a_tag_that_moved_may_be_followed(lab: Lab) -> None:
     assert lab.show("fleet", "a.yaml") == pod(f"HOST/acme/api@{second}")
 
 
+def test_what_is_remembered_of_one_place_decides_nothing_in_another(lab: Lab) -> None:
+    """The tag in one file is the candidate of another, and was pushed anew for fewer platforms meanwhile."""
+    push(lab, "1.0.0", "", None, *BOTH)
+    files = {"dev/a.yaml": pod("HOST/acme/api:1.0.0"), "prod/a.yaml": pod("HOST/acme/api:1.1.0")}
+    prod = "{name: prod, repository: fleet, paths: [prod/], level: major}"
+    dev = "{name: dev, repository: fleet, paths: [dev/], min_age: 1h, moved_tag: follow}"
+    fleet = lab.repository("fleet", files)
+    lab.cycle(configure(lab, f"update: [{prod}]", fleet))
+    push(lab, "1.1.0", "", None, *BOTH)
+    push(lab, "2.0.0")
+    assert told(lab.cycle(configure(lab, f"update: [{prod}]", fleet))) == "platform_missing"
+    push(lab, "1.1.0", "rebuilt")
+    report = lab.cycle(configure(lab, f"update: [{prod}, {dev}]", fleet), NOW + HOUR)
+    verdicts = {one.item.name: one.decision.verdicts for one in report.rows if one.decision}
+    (why,) = (verdict.why for verdict in verdicts["api/dev"] if verdict.tag == "1.1.0")
+    assert why == "platform_missing: linux/arm64; it has linux/amd64"
+
+
 def test_what_a_person_takes_back_stays_back_until_something_newer_comes(lab: Lab) -> None:
     push(lab, "1.0.0")
     push(lab, "1.1.0")

@@ -38,6 +38,9 @@ def asked(known: Needs = NONE, now: Needs = NONE, *, approved: bool = False, **f
         pytest.param(asked(platforms=[AMD]), {"1.5.0": D | S | P}, id="a list needs nothing of the tag in Git"),
         pytest.param(asked(platforms=[]), {"1.5.0": D | S}, id="no platforms, no question"),
         pytest.param(asked(moved_tag="follow", platforms=[]), None, id="whoever follows moved tags asks for no digest"),
+        pytest.param(
+            asked(P, P, moved_tag="follow"), {"1.5.0": D}, id="platforms that are remembered are not those of today"
+        ),
         pytest.param(asked(min_age="1d"), {"1.5.0": S}, id="age alone may stop it, so it is asked first"),
         pytest.param(
             asked(S, min_age="1d"), {"1.5.0": C | D | S | P, "1.4.0": P}, id="there from the start: its date too"

@@ -160,7 +160,8 @@ class _Decision:
         judgement = concluded(self.rule, self.ranking, stops)
         if judgement.target is None:
             return _hold(self.current, judgement)
-        digest = self.tags[judgement.target].digest
+        tag = self.tags[judgement.target]
+        digest = tag.digest if Needs.DIGEST in tag.known else None  # else it may be a remembered one
         if digest is None and (self.rule.write != "tag" or self.current.digest):
             return Unresolved({judgement.target: Needs.DIGEST})
         target = written(self.rule, self.current, judgement.target, digest)

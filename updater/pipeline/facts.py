@@ -115,6 +115,8 @@ class _Fetch:
             return self._content(tag, tag.name, needs | Needs.DIGEST | Needs.SEEN)
         if Needs.SEEN in needs and tag.first_digest is None:
             needs |= Needs.DIGEST  # noted once, so that a later move shows
+        if Needs.DIGEST in needs:
+            needs |= tag.known & CONTENT  # what was remembered is that of another digest, where the tag moved
         if Needs.DIGEST in needs and not needs & CONTENT:
             tag = replace(tag, digest=self.registry.digest(self.image.repository, tag.name))
         elif needs & CONTENT:

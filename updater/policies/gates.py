@@ -149,9 +149,13 @@ def platforms(asked: Asked) -> Answer:
     if not wanted:
         return None
     same = wanted == "same"
-    lacking = [one.name for one in ((tag, current) if same else (tag,)) if Needs.PLATFORMS not in one.known]
+    # With the digest, because the platforms of a candidate are those of today, not those that are remembered.
+    today = Needs.PLATFORMS if tag.name == tag.digest else Needs.PLATFORMS | Needs.DIGEST
+    lacking = {} if today in tag.known else {tag.name: today & ~tag.known}
+    if same and Needs.PLATFORMS not in current.known:
+        lacking[current.name] = lacking.get(current.name, Needs.PLATFORMS) | Needs.PLATFORMS
     if lacking:
-        return dict.fromkeys(lacking, Needs.PLATFORMS)
+        return lacking
     have = {plain(platform) for platform in tag.platforms}
     missing = sorted({plain(p) for p in (current.platforms if same else wanted)} - have)
     if not missing:
