@@ -173,6 +173,7 @@ def test_health_needs_no_configuration_where_the_environment_names_the_folder(
     path: WholePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A daemon that lives on with its old configuration is not ended because the new one is broken."""
+    path.data.mkdir(parents=True, exist_ok=True)
     beat(path.data)
     monkeypatch.setattr(WholePath, "environment", _with(path.environment(), UPDATER_DATA=str(path.data)))
     broken = path.folder / "broken.yaml"
