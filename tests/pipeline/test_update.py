@@ -406,3 +406,25 @@ def test_nobody_else_reads_the_data_folder(lab: Lab) -> None:
     fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0")})
     lab.cycle(lab.configure(PLAIN, fleet=fleet))
     assert oct((lab.folder / "data").stat().st_mode)[-3:] == "700"
+
+
+def test_a_rollback_by_a_person_while_pushing_is_respected(lab: Lab) -> None:
+    """Git holds again what it held when the cycle began, but its history has become another one."""
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0")})
+    bare, image = lab.folder / "git" / "fleet.git", f"{lab.registry.host}/acme/api"
+
+    class Quarrel(Clone):
+        def push(self, branch: str, base: str, revision: str) -> None:
+            if len(lab.commits("fleet")) == 1:
+                ours = f"Update\n\nImage-Update: {image} 1.0.0 -> 1.1.0"
+                person_commits(bare, {"a.yaml": lab.spell(pod("HOST/acme/api:1.1.0"))}, ours)
+                person_commits(bare, {"a.yaml": lab.spell(pod("HOST/acme/api:1.0.0"))}, "Back")
+            super().push(branch, base, revision)
+
+    with build(load(lab.configure(PLAIN, fleet=fleet), {})) as world:
+        like = world.clone_of(world.settings.repositories[0])
+        slow = Quarrel(like.folder, like.remote)
+        world.clone_of = lambda _repository: slow
+        report = update(world, world.settings.items, NOW)
+    assert (rows(report)["api"].reason, lab.commits("fleet")[0]) == (Reason.HUMAN_ROLLBACK, "Back")

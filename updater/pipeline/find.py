@@ -28,7 +28,7 @@ _YAML = re.compile(r"\.ya?ml$|(?:^|/)Kustomization$")
 class Owned:
     """A reference and its owner; `rivals` names the items that tie, and then there is no owner.
 
-    `origin` names the repository and the branch that it stands in.
+    `origin` names the repository, the branch and the revision that it stands in: another head has another past.
     """
 
     reference: Reference

@@ -120,7 +120,7 @@ def look(world: World, branch: Branch, *, everything: bool = False) -> Checkout:
     owners = Owners(branch.items)
     wants = (lambda _path: True) if everything else owners.wants
     found = world.finder_of(branch.repository, branch.name).find(tuple(files.values()), wants, clone.read)
-    origin = f"{branch.repository.name} {head.branch}"
+    origin = f"{branch.repository.name} {head.branch} {head.revision}"
     owned = tuple(replace(owners.assign(reference), origin=origin) for reference in found.references)
     world.looks[key] = checkout = Checkout(branch, head, files, owned, found.skipped)
     return checkout
