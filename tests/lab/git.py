@@ -56,15 +56,18 @@ def git(folder: Path, *args: str, data: bytes | None = None, env: Mapping[str, s
     return done.stdout.decode(errors="surrogateescape").removesuffix("\n")
 
 
-def person_commits(bare: Path, files: Mapping[str, bytes], message: str = "By hand", branch: str = "main") -> str:
+def person_commits(
+    bare: Path, files: Mapping[str, bytes], message: str = "By hand", branch: str = "main", at: datetime | None = None
+) -> str:
     """Commit straight into a bare repository, as the push of somebody else would leave it; return the revision."""
+    when = b"%d +0000" % (at or datetime.now(UTC)).timestamp()
     ref = f"refs/heads/{branch}"
     exists = git(bare, "for-each-ref", ref)
-    parts = [b"commit %b\ncommitter Person <person@example.test> now\n" % ref.encode(), _data(message.encode())]
+    parts = [b"commit %b\ncommitter Person <person@example.test> %b\n" % (ref.encode(), when), _data(message.encode())]
     if exists:
         parts.append(b"from %b^0\n" % ref.encode())
     parts += [b"M 100644 inline %b\n%b" % (path.encode(), _data(content)) for path, content in files.items()]
-    git(bare, "fast-import", "--quiet", "--date-format=now", data=b"".join(parts))
+    git(bare, "fast-import", "--quiet", "--date-format=raw", data=b"".join(parts))
     return git(bare, "rev-parse", ref)
 
 

@@ -273,11 +273,27 @@ def test_a_person_who_resumes_goes_on_after_a_rollback(lab: Lab) -> None:
     push(lab, "1.1.0")
     config = track(lab, "")
     lab.cycle(config)
-    person_commits(lab.folder / "git" / "fleet.git", {"a.yaml": lab.spell(pod("HOST/acme/api:1.0.0"))})
+    back = {"a.yaml": lab.spell(pod("HOST/acme/api:1.0.0"))}
+    person_commits(lab.folder / "git" / "fleet.git", back, at=NOW + MINUTE)
     assert told(lab.cycle(config, NOW + HOUR)) == "human_rollback"
     with people(config) as said:
         said.resume("api", NOW + HOUR)
     assert told(lab.cycle(config, NOW + 2 * HOUR)) == "1.1.0"
+
+
+def test_a_resume_from_before_a_rollback_does_not_undo_it(lab: Lab) -> None:
+    push(lab, "1.0.0")
+    push(lab, "1.1.0")
+    config = track(lab, "")
+    lab.cycle(config)
+    with people(config) as said:
+        said.resume("api", NOW + HOUR)  # about something else
+    back = {"a.yaml": lab.spell(pod("HOST/acme/api:1.0.0"))}
+    person_commits(lab.folder / "git" / "fleet.git", back, at=NOW + 2 * HOUR)
+    assert told(lab.cycle(config, NOW + 3 * HOUR)) == "human_rollback"
+    with people(config) as said:
+        said.resume("api", NOW + 4 * HOUR)
+    assert told(lab.cycle(config, NOW + 5 * HOUR)) == "1.1.0"
 
 
 def test_a_revert_of_our_commit_is_a_rollback_too(lab: Lab) -> None:

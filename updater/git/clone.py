@@ -186,12 +186,20 @@ class Clone:
                 self._settle(branch, base, revision, done)
 
     def log(
-        self, revision: str, *, limit: int, since: datetime | None = None, grep: str = "", files: bool = False
+        self,
+        revision: str,
+        *,
+        limit: int,
+        since: datetime | None = None,
+        grep: str = "",
+        files: bool = False,
+        path: str = "",
     ) -> tuple[Logged, ...]:
         """Return at most `limit` commits, newest first, along first parents, none committed before `since`.
 
         `grep` is an extended regular expression of ours: only commits with a line like it count. With `files` each
-        tells what it changed. Where all that is larger than MAX_LOG the oldest are left out.
+        tells what it changed; with `path` only those count that changed this file. Where all that is larger than
+        MAX_LOG the oldest are left out.
         """
         options = (
             *((f"--since={since.isoformat()}",) if since else ()),
@@ -199,7 +207,7 @@ class Clone:
             *(logs.FILES if files else ()),
         )
         template = ("log", "--first-parent", f"--max-count={int(limit)}", *options, *logs.FORMAT)
-        call = Call(template, (_hash(revision),), ("--",))
+        call = Call(template, (_hash(revision),), ("--", path) if path else ("--",))
         done = self._healed(lambda: self._log(call))
         found = logs.parse_log(done.stdout)
         return found[:-1] if done.cut else found

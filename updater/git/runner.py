@@ -32,6 +32,7 @@ ENVIRONMENT = {
     "GIT_PROXY_COMMAND": "",  # nor core.gitProxy
     "GIT_ALLOW_PROTOCOL": "",  # none; a remote adds its own
     "GIT_SSH_COMMAND": "false",
+    "GIT_LITERAL_PATHSPECS": "1",  # a file may be called `:(top)*`
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_NO_LAZY_FETCH": "1",  # git 2.45; before it, a clone without a promisor remote cannot fetch on its own
     "GIT_OPTIONAL_LOCKS": "0",

@@ -15,6 +15,7 @@ class Past:
     left        what our own commits moved away from lately; going back there would be flapping
     tags        the tag of a digest, where only digests are written
     held_until  the newest Image-Hold of the image, and when it was committed
+    changed_at  when the file was last changed by anyone; asked only where a person resumed the image after we wrote
     """
 
     wrote: str | None = None
@@ -23,3 +24,13 @@ class Past:
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
     held_until: datetime | None = None
     held_at: datetime | None = None
+    changed_at: datetime | None = None
+
+    def excused(self, resumed_at: datetime | None) -> bool:
+        """Whether a person who set another version than we wrote has said since that we may go on.
+
+        A word from before that change, about something else, excuses nothing.
+        """
+        if resumed_at is None or self.wrote_at is None or resumed_at <= self.wrote_at:
+            return False
+        return self.changed_at is None or self.changed_at <= resumed_at

@@ -109,8 +109,7 @@ class _Decision:
         past = self.known.past
         tag, _, digest = (past.wrote or "").partition("@") if past else ("", "", "")
         wrote = tag or (past.tags.get(digest, "") if past else "")
-        resumed = self.known.people.resumed_at
-        if not past or not wrote or (resumed and past.wrote_at and resumed > past.wrote_at):
+        if not past or not wrote or past.excused(self.known.people.resumed_at):
             return Scene.of(self.rule, self.place)
         text = self.rule.tags.current(wrote)
         left = self.rule.policy.current(text, self.known.facts.get(wrote) or Tag(wrote)) if text else None
@@ -255,8 +254,7 @@ def _stop_following(rule: Rule, update: Update, now: datetime, known: Known) -> 
     past, people, current = known.past, known.people, update.current
     assert past is not None
     wrote = (past.wrote or "").partition("@")[2]
-    resumed = people.resumed_at is not None and past.wrote_at is not None and people.resumed_at > past.wrote_at
-    if wrote == update.digest and current.digest and not resumed:
+    if wrote == update.digest and current.digest and not past.excused(people.resumed_at):
         return Stop(Reason.HUMAN_ROLLBACK, f"human_rollback: a person went back from {wrote[:19]}")
     if known.closed and update.tag not in people.approved:
         return Stop(Reason.WINDOW_CLOSED, known.closed.why)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -156,10 +157,11 @@ class _Cycle:
 
         def past_of(one: Owned) -> Past:
             checkout = by_origin[one.origin]
-            if locked:
-                return _past(self.world, checkout, one, self.now)
-            with self.world.clone_of(checkout.branch.repository).lock(LOCK_WAIT):
-                return _past(self.world, checkout, one, self.now)
+            people = self.resolver.people.get(one.item.name) if one.item else None
+            resumed_at = people.resumed_at if people else None
+            clone = self.world.clone_of(checkout.branch.repository)
+            with nullcontext() if locked else clone.lock(LOCK_WAIT):
+                return _past(self.world, checkout, one, self.now, resumed_at)
 
         self.resolver.resolve(due, past_of)
 
@@ -263,6 +265,11 @@ class _Cycle:
                 self.report.rows.append(held(item, Reason.NOT_REFERENCED, why))
 
 
-def _past(world: World, checkout: Checkout, one: Owned, now: datetime) -> Past:
-    image = one.reference.image
-    return trail(world, checkout).of(one.reference.file, image.name, now, image.version)
+def _past(world: World, checkout: Checkout, one: Owned, now: datetime, resumed_at: datetime | None) -> Past:
+    """Return what our commits did to a reference; when anyone changed its file last, where that matters."""
+    file, image = one.reference.file, one.reference.image
+    past = trail(world, checkout).of(file, image.name, now, image.version)
+    if not past.excused(resumed_at):
+        return past
+    last = world.clone_of(checkout.branch.repository).log(checkout.head.revision, limit=1, path=file)
+    return replace(past, changed_at=last[0].at if last else None)
