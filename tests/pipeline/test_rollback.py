@@ -242,3 +242,12 @@ def test_what_is_watched_suspended_or_nowhere_is_said(path: WholePath) -> None:
         report = back(path)
         assert report.commits == []
         assert [said in failure.error for failure in report.failures] == [True], said
+
+
+def test_a_hold_that_lasts_longer_stays_as_it_is(path: WholePath) -> None:
+    """Who froze an image for good does not find it thawed a week after a rollback."""
+    fleet(path, {"a.yaml": api(path, "1.0.0")}, "1.0.0", "1.1.0")
+    with world(path) as made:
+        made.memory().holds.hold("api", "freeze", NOW)
+    assert outcomes(back(path)) == [("updated", "1.0.0")]
+    assert held(path, NOW + 2 * HOLD) == {"api": ("hold", None, None)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.git import person_commits
+from tests.lab.git import hook, person_commits
 from tests.lab.loop import NOW, Lab, open_lab, pod, rows
 from updater.config.load import load
 from updater.daemon.build import build
@@ -365,10 +365,7 @@ def test_a_branch_that_never_rests_is_given_up_and_said(lab: Lab) -> None:
 def test_a_refused_push_is_a_failure_and_leaves_the_branch(lab: Lab) -> None:
     lab.push("acme/api", "1.0.0", "1.1.0")
     fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0")})
-    hook = lab.folder / "git" / "fleet.git" / "hooks" / "pre-receive"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\necho 'no bots on Mondays' >&2\nexit 1\n")
-    hook.chmod(0o755)
+    hook(lab.folder / "git" / "fleet.git", "pre-receive", "echo 'no bots on Mondays' >&2\nexit 1")
     report = lab.cycle(lab.configure(PLAIN, fleet=fleet))
     (failure,) = report.failures
     assert (rows(report)["api"].outcome, failure.what) == (Outcome.FAILED, "push fleet main")
@@ -428,3 +425,26 @@ def test_a_rollback_by_a_person_while_pushing_is_respected(lab: Lab) -> None:
         world.clone_of = lambda _repository: slow
         report = update(world, world.settings.items, NOW)
     assert (rows(report)["api"].reason, lab.commits("fleet")[0]) == (Reason.HUMAN_ROLLBACK, "Back")
+
+
+def test_an_approval_is_used_up_when_the_tag_is_everywhere(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "2.0.0")
+    text = pod("HOST/acme/api:1.0.0")
+    fleet, other = lab.repository("fleet", {"a.yaml": text}), lab.repository("other", {"a.yaml": text})
+    bare = lab.folder / "git" / "other.git"
+    config = lab.configure(PLAIN.replace("{url: FLEET}", "{url: FLEET}, {url: OTHER}"), fleet=fleet, other=other)
+
+    def approved() -> frozenset[str]:
+        with build(load(config, {})) as world:
+            said = world.memory().holds.read(NOW).get("api")
+            return said.approved if said else frozenset()
+
+    with build(load(config, {})) as world:
+        world.memory().holds.approve("api", "2.0.0", NOW)
+    hook(bare, "pre-receive", "exit 1")
+    assert {row.outcome for row in lab.cycle(config).rows} == {Outcome.UPDATED, Outcome.FAILED}
+    assert approved() == {"2.0.0"}
+    (bare / "hooks" / "pre-receive").unlink()
+    lab.cycle(config)
+    assert lab.show("other", "a.yaml") == pod("HOST/acme/api:2.0.0")
+    assert approved() == frozenset()

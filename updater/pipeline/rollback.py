@@ -79,12 +79,15 @@ def _branch(back: _Back, branch: Branch) -> tuple[Plan, list[Written]]:
 
 
 def _hold(world: World, report: Report, now: datetime, until: datetime) -> None:
-    """Remember the holds; where the state fails they still stand in Git."""
+    """Remember the holds; a longer one stays as it is. Where the state fails they still stand in Git."""
     tags = back_at(report)
     try:
         holds = world.memory().holds if tags else None
+        before = holds.read(now) if holds else {}
         for name, values in tags.items():
             assert holds is not None
+            if (found := before.get(name)) and (hold := found.hold) and (hold.until is None or hold.until > until):
+                continue  # a person wants it held for longer
             tag = (values[0].partition("@")[0] or None) if len(values) == 1 else None
             holds.hold(
                 name, f"rolled back to {tag}" if tag else "rolled back", now, until=until, by="rollback", tag=tag

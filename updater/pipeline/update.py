@@ -242,14 +242,17 @@ class _Cycle:
                 self.report.failures.append(Failure(f"image {name}", str(found), found.retry_at))
 
     def _use_up(self) -> None:
-        """An approval lets one tag pass once: it is gone when that tag was written."""
+        """An approval lets one tag pass once: it is gone when that tag was written everywhere it was to be."""
         if not self.write:
             return
+        outcomes: dict[tuple[str, str], set[Outcome]] = {}
         for row in self.report.rows:
-            if row.outcome is Outcome.UPDATED and isinstance(row.decision, Update) and row.decision.tag:
-                people = self.resolver.people.get(row.item.name)
-                if people and row.decision.tag in people.approved:
-                    self.memory.holds.used(row.item.name, row.decision.tag)
+            if isinstance(row.decision, Update) and row.decision.tag:
+                outcomes.setdefault((row.item.name, row.decision.tag), set()).add(row.outcome)
+        for (item, tag), found in outcomes.items():
+            people = self.resolver.people.get(item)
+            if people and tag in people.approved and Outcome.UPDATED in found and Outcome.FAILED not in found:
+                self.memory.holds.used(item, tag)
 
     def _unreferenced(self) -> None:
         """An item that nothing mentions is said so; where a branch that it looks at could not be read, that is why."""
