@@ -448,3 +448,27 @@ def test_an_approval_is_used_up_when_the_tag_is_everywhere(lab: Lab) -> None:
     lab.cycle(config)
     assert lab.show("other", "a.yaml") == pod("HOST/acme/api:2.0.0")
     assert approved() == frozenset()
+
+
+def test_a_hold_that_comes_while_the_cycle_runs_is_seen_before_it_pushes(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0")})
+    bare = lab.folder / "git" / "fleet.git"
+    with build(load(lab.configure(PLAIN, fleet=fleet), {})) as world:
+        holds = world.memory().holds
+
+        class Slow(Clone):
+            def push(self, branch: str, base: str, revision: str) -> None:
+                if len(lab.commits("fleet")) == 1:
+                    holds.hold("api", "freeze", NOW)
+                    person_commits(bare, {"x.txt": b"x"})
+                super().push(branch, base, revision)
+
+        like = world.clone_of(world.settings.repositories[0])
+        slow = Slow(like.folder, like.remote)
+        world.clone_of = lambda _repository: slow
+        row = rows(update(world, world.settings.items, NOW))["api"]
+    assert (row.outcome, row.reason, row.why, row.target) == (
+        Outcome.HELD, Reason.HELD, "held by a person: freeze", None
+    )  # fmt: skip
+    assert lab.commits("fleet")[0] == "By hand"

@@ -23,8 +23,11 @@ from updater.errors import RegistryError
 from updater.model.decision import Hold, Reason, Update
 from updater.model.image import ImageRef
 from updater.model.past import Past
+from updater.model.people import People
 from updater.model.tag import Needs, Scan
 from updater.pipeline.commit import Plan, draft, failed, land
+from updater.pipeline.decide import Known
+from updater.pipeline.decide import held as words_of_hold
 from updater.pipeline.edit import Wanted, refusal
 from updater.pipeline.find import Owned
 from updater.pipeline.look import (
@@ -187,7 +190,8 @@ class _Cycle:
         news = [one for one in checkout.owned if one.reference.image.name not in self.resolver.scans]
         self._scan(news, {})  # what appeared on a newer head
         self._decide([checkout], locked=True)
-        rows = self._rows(checkout)
+        said = self.memory.holds.read(self.now)  # also what a person said while the registries answered
+        rows = [self._stopped(row, said.get(row.item.name)) for row in self._rows(checkout)]
         todo = [
             Wanted(row.reference, decision.target, decision.why, decision.tag, decision.digest)
             for row in rows
@@ -199,6 +203,13 @@ class _Cycle:
                 replace(row, outcome=Outcome.AVAILABLE) if row.outcome is Outcome.UPDATED else row for row in plan.rows
             ]
         return plan
+
+    def _stopped(self, row: Row, people: People | None) -> Row:
+        """Return the row of what a person put on hold since it was decided, else the row as it is."""
+        why = words_of_hold(Known(people=people), self.now) if people and row.outcome is Outcome.UPDATED else ""
+        if not why:
+            return row
+        return replace(row, outcome=Outcome.HELD, reason=Reason.HELD, why=why, target=None)
 
     def _row(self, checkout: Checkout, one: Owned) -> Row | None:
         """Return what becomes of one reference; None where no item that is due has to do with it."""
