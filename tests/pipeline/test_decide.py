@@ -571,7 +571,7 @@ COUNTS: list[tuple[str, Rule, str, Answerer, dict[str, Needs], int]] = [
     ("too young: only when it was first seen", AGED, "1.4.0", Answerer("1.4.0 1.5.0", seen("1.5.0", days=1)),
      {"1.5.0": S}, 1),
     ("of the first scan: its date too", AGED, "1.4.0", Answerer("1.4.0 1.5.0", made("1.5.0", days=1)),
-     {"1.5.0": S | C | D | P, "1.4.0": P}, 1),
+     {"1.5.0": S | C}, 1),
     ("by date: every tag that the filters let through", rule(NEWEST, tags={"include": ["^main-"]}), "main-3",
      Answerer("main-1 main-2 main-3 v1", DATES), {"main-1": C, "main-2": C, "main-3": C}, 0),
     ("by date: what Git holds, though the filters do not want it", rule(NEWEST, tags={"include": ["^main-"]}), "v1",
@@ -740,7 +740,7 @@ def test_a_tag_that_is_not_wanted_changes_nothing(the: Rule, current: ImageRef, 
     if world.listed:  # without a single tag there is no list
         after = replace(world, listed=f"unwanted-9 {world.listed} unwanted-0")
         words = (str(before.why), after.settle(the, current).why)
-        if "none of" not in words[0]:  # these words count all tags
+        if "none of" not in words[0] and "is empty" not in words[0]:  # these words count all tags
             assert outcome(after.settle(the, current)) == outcome(before)
         assert after.asked == asked
 

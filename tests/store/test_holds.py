@@ -200,3 +200,10 @@ def test_of_several_processes_one_is_told_of_the_end(tmp_path: Path) -> None:
 def test_a_state_that_cannot_be_written_says_so(database: Database) -> None:
     with pytest.raises(StoreError, match=r"state\.db"):
         Holds(database).hold(API, None, AT)  # type: ignore[arg-type]
+
+
+def test_a_rollback_ends_what_was_approved_before_it(database: Database) -> None:
+    said = Holds(database)
+    said.approve("api", "2.0.0", AT)
+    said.hold("api", "", AT, by="rollback", tag="1.0.0")
+    assert said.read(AT)["api"].approved == frozenset()

@@ -116,7 +116,12 @@ def test_what_never_ends_is_ended_in_time(path: WholePath, bare: Path) -> None:
 
 def _configure_both(path: WholePath, other: Scripted) -> None:
     """Two registries, each with an image in a repository of its own; the other one knows nothing but lists."""
-    names: dict[str, Any] = {"platforms": [], "moved_tag": "follow", "poll": EVERY_SECOND, "update": [{"repository": "slow"}]}
+    names: dict[str, Any] = {
+        "platforms": [],
+        "moved_tag": "follow",
+        "poll": EVERY_SECOND,
+        "update": [{"repository": "slow"}],
+    }
     slow = path.entry("acme/slow", image=f"{other.host}/acme/slow", **names)
     images = [_image(path, update=[{"repository": "fleet"}]), slow]
     plain: dict[str, Any] = {"host": other.host, "insecure": True}

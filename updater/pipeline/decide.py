@@ -201,8 +201,13 @@ def _flapping(past: Past | None, target: ImageRef) -> str:
 
 
 def _hold(current: ImageRef, judgement: Judgement) -> Hold:
+    """Return the hold; what would have been chosen is a candidate that waits."""
     assert judgement.reason is not None
-    return Hold(current, judgement.reason, judgement.why, judgement.newest, judgement.verdicts)
+    waiting = tuple(
+        replace(one, mark=Mark.CANDIDATE, why=f"{judgement.reason}: {one.why}") if one.mark is Mark.CHOSEN else one
+        for one in judgement.verdicts
+    )
+    return Hold(current, judgement.reason, judgement.why, judgement.newest, waiting)
 
 
 def _tag(current: ImageRef, known: Known) -> str | None:

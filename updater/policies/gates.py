@@ -181,7 +181,7 @@ def costly(asked: Asked) -> Answer:
             return answer
         for name, needs in (answer or {}).items():
             lacking[name] = lacking.get(name, Needs(0)) | needs
-        if lacking and asked.rule.min_age and Needs.SEEN not in asked.tag.known:
+        if lacking and gate is min_age:
             break
     return lacking or None
 

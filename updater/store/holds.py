@@ -43,11 +43,13 @@ class Holds:
         by: By = "hold",
         tag: str | None = None,
     ) -> None:
-        """Stop an item; a later hold takes the place of the one before."""
+        """Stop an item; a later hold takes the place of the one before. A rollback ends what was approved before it."""
         row = {"item": item, "at": naive(now), "until": naive(until), "reason": reason, "by": by, "tag": tag}
         with self._database.transaction() as connection:
             connection.execute(delete(holds).where(holds.c.item == item))
             connection.execute(insert(holds).values(row))
+            if by == "rollback":
+                connection.execute(delete(approvals).where(approvals.c.item == item))
 
     def resume(self, item: str, now: datetime) -> HeldBy | None:
         """Let an item go on, whatever held it until now; return the hold that this ended, None where there was none."""
