@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.lab.loop import NOW, Lab, open_lab, pod, rows
 from updater.config.load import load
 from updater.daemon.build import build
 from updater.demo.image import push_image
+from updater.errors import GitError
 from updater.git.clone import Clone
 from updater.model.decision import Reason
 from updater.pipeline.commit import PUSH_TRIES
@@ -347,6 +349,27 @@ def test_a_person_who_was_first_on_the_same_line_wins(lab: Lab, text: str, reaso
     report = overtaken(lab, lab.configure(PLAIN, fleet=fleet), [{"a.yaml": text}])
     assert (rows(report)["api"].reason, len(report.commits)) == (reason, commits)
     assert lab.show("fleet", "a.yaml") == text
+
+
+class _Forgetful(Clone):
+    """A clone whose history cannot be read."""
+
+    def log(self, *_: Any, **__: Any) -> Any:
+        raise GitError("fleet: cannot read the history")
+
+
+def test_where_the_history_cannot_be_read_nothing_is_written_and_the_others_go_on(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    urls = {name: lab.repository(name, {"a.yaml": pod("HOST/acme/api:1.0.0")}) for name in ("fleet", "other")}
+    config = lab.configure(PLAIN.replace("{url: FLEET}", "{url: FLEET}, {url: OTHER}"), **urls)
+    with build(load(config, {})) as world:
+        clones = {one.name: world.clone_of(one) for one in world.settings.repositories}
+        clones["fleet"] = _Forgetful(clones["fleet"].folder, clones["fleet"].remote)
+        world.clone_of = lambda repository: clones[repository.name]
+        report = update(world, world.settings.items, NOW)
+    assert {row.repository: row.outcome for row in report.rows} == {"fleet": Outcome.FAILED, "other": Outcome.UPDATED}
+    assert [failure.what for failure in report.failures] == ["repository fleet"]
+    assert (len(lab.commits("fleet")), len(lab.commits("other"))) == (1, 2)
 
 
 def test_a_branch_that_never_rests_is_given_up_and_said(lab: Lab) -> None:

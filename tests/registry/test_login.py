@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 import httpx
 import pytest
+import respx
 
 from tests.lab.registry import Given
 from tests.lab.scripted import Answered, Asked, Scripted, reply
@@ -154,18 +155,16 @@ def test_docker_hub_is_asked_at_its_api_for_the_whole_list_at_once() -> None:
 
 
 def test_no_login_is_sent_before_the_registry_asks_for_one() -> None:
-    seen: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        return httpx.Response(200, json=TAGS, headers={"Set-Cookie": "a=b; Path=/"})
-
+    world = respx.MockRouter()
+    lists = world.get("https://registry.example.com/v2/team/app/tags/list")
+    lists.respond(json=TAGS, headers={"Set-Cookie": "a=b; Path=/"})
     registry = Registry(
-        "registry.example.com", http=Http(transport=httpx.MockTransport(answer)), credentials=Given(pair=LOGIN)
+        "registry.example.com", http=Http(transport=httpx.MockTransport(world.handler)), credentials=Given(pair=LOGIN)
     )
     registry.tags("team/app")
     registry.tags("team/app")
-    assert len(seen) == 2, "an open registry costs one request a list"
+    seen = [call.request for call in world.calls]
+    assert len(seen) == lists.call_count == 2, "an open registry costs one request a list"
     assert all("authorization" not in request.headers and "cookie" not in request.headers for request in seen)
 
 

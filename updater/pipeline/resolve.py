@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from updater.config.images import Item
-from updater.errors import RegistryError
+from updater.errors import GitError, RegistryError
 from updater.model.decision import Decision, Unresolved
 from updater.model.image import ImageRef
 from updater.model.past import Past
@@ -38,6 +38,7 @@ class Resolver:
     write: bool
     scans: Scans = field(default_factory=dict)
     failed: dict[str, RegistryError] = field(default_factory=dict)
+    unread: dict[tuple[str, ...], GitError] = field(default_factory=dict)  # places whose history could not be read
     _facts: dict[str, Facts] = field(default_factory=dict)
     _plain: dict[_Key, Decision | RegistryError] = field(default_factory=dict)
     _aware: dict[tuple[_Key, Past], Decision | RegistryError] = field(default_factory=dict)
@@ -45,10 +46,12 @@ class Resolver:
     _rankings: dict[tuple[_Key, int], Ranking] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def of(self, one: Owned) -> Decision | RegistryError | None:
+    def of(self, one: Owned) -> Decision | RegistryError | GitError | None:
         """Return what was decided about a reference, None where nobody asked."""
         if one.item is None:
             return None
+        if (error := self.unread.get(_place(one))) is not None:
+            return error
         key = _key(one.item, one.reference.image)
         if (plain := self._plain.get(key)) is not None:
             return plain
@@ -91,7 +94,11 @@ class Resolver:
         key = _key(one.item, one.reference.image)
         answer = self._asked(one.item, one.reference.image, self._pasts.get(_place(one)))
         if isinstance(answer, Unresolved) and answer.history and _place(one) not in self._pasts:
-            self._pasts[_place(one)] = past_of(one)
+            try:
+                self._pasts[_place(one)] = past_of(one)
+            except GitError as err:
+                self.unread[_place(one)] = err  # nothing is written where nobody knows what a person did
+                return None
             return self._decide(one, past_of)
         if isinstance(answer, Unresolved):
             return answer

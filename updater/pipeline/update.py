@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from updater.config.images import Item
-from updater.errors import RegistryError
+from updater.errors import GitError, RegistryError
 from updater.model.decision import Hold, Reason, Update
 from updater.model.image import ImageRef
 from updater.model.past import Past
@@ -163,8 +163,11 @@ class _Cycle:
             people = self.resolver.people.get(one.item.name) if one.item else None
             resumed_at = people.resumed_at if people else None
             clone = self.world.clone_of(checkout.branch.repository)
-            with nullcontext() if locked else clone.lock(LOCK_WAIT):
-                return _past(self.world, checkout, one, self.now, resumed_at)
+            try:
+                with nullcontext() if locked else clone.lock(LOCK_WAIT):
+                    return _past(self.world, checkout, one, self.now, resumed_at)
+            except UNREACHED as err:
+                raise GitError(str(err)) from err
 
         self.resolver.resolve(due, past_of)
 
@@ -230,11 +233,11 @@ class _Cycle:
         if item.suspend or repository.suspend:
             return held(item, Reason.SUSPENDED, "suspended in the configuration", **place)
         decision = self.resolver.of(one)
-        place["decision"] = None if isinstance(decision, RegistryError) else decision
+        place["decision"] = None if isinstance(decision, RegistryError | GitError) else decision
         match decision:
             case None:
                 return Row(item, Outcome.FAILED, "undecided", "the registry's answers changed while deciding", **place)
-            case RegistryError():
+            case RegistryError() | GitError():
                 return Row(item, Outcome.FAILED, str(decision), str(decision), **place)
             case Hold():
                 return held(item, decision.reason, decision.why, newest=decision.newest, **place)
@@ -251,6 +254,8 @@ class _Cycle:
         for name, found in self.resolver.scans.items():
             if isinstance(found, RegistryError):
                 self.report.failures.append(Failure(f"image {name}", str(found), found.retry_at))
+        for (origin, *_), err in self.resolver.unread.items():
+            self.report.failures.append(Failure(f"repository {origin.partition(' ')[0]}", str(err)))
 
     def _use_up(self) -> None:
         """An approval lets one tag pass once: it is gone when that tag was written everywhere it was to be."""
