@@ -5,11 +5,11 @@ The floors; imports only go down, rooms with `|` between them do not know each o
     7  cli                     the front door for people
        demo                    the whole path on one machine; the tests use its servers too
     6  daemon                  makes every client, turns the clock
-    5  pipeline                find -> scan -> decide -> edit -> commit, one file a verb; update.py is the loop
+    5  pipeline                look, find -> scan, facts -> decide, resolve -> edit -> commit; update.py is the loop
     4  config                  the operator's YAML as typed values, errors with file:line:column
     3  registry | git | store  effects: the only rooms with windows
        transport               what they share: http, process, pace
-    2  policies | editors      decisions: values in, values out
+    2  policies | editors | messages | sync     decisions: values in, values out
     1  plugins > model > secrets > errors
 
 A plural folder is a family: `base.py` holds the base class and a member is one file, whose name is its `kind`.
