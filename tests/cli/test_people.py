@@ -112,6 +112,14 @@ def test_approve_says_which_tag_it_was(path: WholePath) -> None:
     assert row(path)["target"] == "2.0.0"
 
 
+def test_approve_is_about_the_best_tag_also_where_another_one_passes(path: WholePath) -> None:
+    path.push("acme/api", "2.0.0")
+    assert (row(path)["target"], row(path)["newest"]) == ("1.1.0", "2.0.0")
+    document = done(path.run("approve", "api", "--json")).json
+    assert document["items"] == [{"name": "api", "approved": "2.0.0", "reason": "level"}]
+    assert row(path)["target"] == "2.0.0"
+
+
 def test_approve_has_nothing_to_do_where_no_gate_stops_anything(path: WholePath) -> None:
     ran = path.run("approve", "api")
     assert (ran.code, ran.out) == (1, "")

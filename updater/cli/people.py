@@ -195,8 +195,8 @@ def _stopped(
 
     with build(settings) as world, progress() as shown:
         report = update(world, items, now, write=False, progress=shown)
-    found = {(row.item.name, row.newest): (row.item, row.newest, row.reason) for row in report.rows
-             if row.newest and _opens(row)}  # fmt: skip
+    found = {(row.item.name, row.newest): (row.item, row.newest, gate) for row in report.rows
+             if row.newest and (gate := _gate(row))}  # fmt: skip
     if not found:
         said = {(row.item.name, row.why): None for row in report.rows if row.outcome is not Outcome.FAILED}
         report.failures += [Failure(f"image {name}", f"nothing to approve: {why}") for name, why in said]
@@ -204,12 +204,14 @@ def _stopped(
     return list(found.values()), failures
 
 
-def _opens(row: Row) -> bool:
+def _gate(row: Row) -> str:
+    """Return the gate that an approval of the policy's best tag would open; empty where none is in its way."""
     from updater.model.decision import Reason
-    from updater.pipeline.report import Outcome
 
-    passes = {Reason.LEVEL, Reason.AMBIGUOUS, Reason.MIN_AGE, Reason.WINDOW_CLOSED, Reason.MOVED_TAG}
-    return row.outcome is Outcome.HELD and row.reason in passes
+    opened = {Reason.LEVEL, Reason.AMBIGUOUS, Reason.MIN_AGE, Reason.WINDOW_CLOSED, Reason.MOVED_TAG}
+    verdicts = row.decision.verdicts if row.decision else ()
+    best = next((one.why.partition(":")[0] for one in verdicts if one.tag == row.newest), "")
+    return next((reason for reason in (row.reason, best) if reason in opened), "")
 
 
 def _resumed(item: Item, was: HeldBy | None, now: datetime) -> tuple[dict[str, Any], str]:

@@ -83,6 +83,7 @@ class Daemon:
         configure(self._first.log.level, self._first.log.format)
         prepare(self._first.data)
         with ExitStack() as closing:
+            signals = closing.enter_context(_signals())
             closing.enter_context(_only_one(self._first.data))
             self._database: Database = open_state(self._first)
             closing.callback(self._database.close)
@@ -90,7 +91,6 @@ class Daemon:
             self._polls = Polls(self._database)
             self._known = self._polls.read()
             self._now = self._generation(self._first)
-            signals = closing.enter_context(_signals())
             self._scheduler = self._clock()
             log.info("started", version=__version__, images=len(self._first.items), data=str(self._first.data))
             self._watch(signals)
