@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from tests.lab.config import rows
 from updater.config.load import load
 from updater.config.tree import MAX_DEPTH, parse
-from updater.errors import ConfigError
+from updater.errors import ConfigError, Problem
 
 NINE = ", ".join(["*a{0}"] * 9)
 BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{NINE.format(n - 1)}]\n" for n in range(1, 12))
@@ -164,14 +163,25 @@ TREES = st.recursive(
 )
 
 
+def assert_settings_or_report(file: Path) -> None:
+    """A file is read, or every mistake in it has a place in it."""
+    read: list[Path] = []
+    problems: tuple[Problem, ...] = ()
+    try:
+        read = [one.path for one in load(file, {}).files.files]
+    except ConfigError as err:
+        problems = err.problems
+    assert bool(problems) != (file in read)
+    assert all(problem.line > 0 and problem.expected for problem in problems)
+
+
 @hypothesis(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=st.dictionaries(KEYS, TREES, max_size=5))
 def test_any_tree_is_settings_or_a_report(tmp_path: Path, tree: dict[str, object]) -> None:
     """JSON is YAML; whatever it holds, a mistake of the operator is never our bug."""
     file = tmp_path / "updater.yaml"
     file.write_text(json.dumps(tree))
-    with contextlib.suppress(ConfigError):
-        load(file, {})
+    assert_settings_or_report(file)
 
 
 FULL = Path(__file__).parents[2] / "config" / "full.yaml"
@@ -199,5 +209,4 @@ def test_any_value_at_any_place_is_settings_or_a_report(
     holder[place[-1]] = value
     file = tmp_path / "updater.yaml"
     file.write_text(json.dumps(tree))
-    with contextlib.suppress(ConfigError):
-        load(file, {})
+    assert_settings_or_report(file)
