@@ -37,13 +37,12 @@ class Resolver:
     now: datetime
     write: bool
     scans: Scans = field(default_factory=dict)
-    failed: dict[str, RegistryError] = field(default_factory=dict)
     unread: dict[tuple[str, ...], GitError] = field(default_factory=dict)  # places whose history could not be read
     _facts: dict[str, Facts] = field(default_factory=dict)
     _plain: dict[_Key, Decision | RegistryError] = field(default_factory=dict)
     _aware: dict[tuple[_Key, Past], Decision | RegistryError] = field(default_factory=dict)
     _pasts: dict[tuple[str, ...], Past] = field(default_factory=dict)
-    _rankings: dict[tuple[_Key, int], Ranking] = field(default_factory=dict)
+    _rankings: dict[_Key, Ranking] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, one: Owned) -> Decision | RegistryError | GitError | None:
@@ -66,9 +65,7 @@ class Resolver:
                 waiting, asks = self._round(waiting, past_of)
                 if not asks:
                     return
-                failed = fetch(asks, self.registry_of, self.memory, self.now, write=self.write)
-                self.failed |= failed
-                self.scans |= failed
+                self.scans |= fetch(asks, self.registry_of, self.memory, self.now, write=self.write)
 
     def _round(
         self, waiting: list[Owned], past_of: PastOf
@@ -121,11 +118,11 @@ class Resolver:
             past,
             self.people.get(item.name, NOBODY),
             window if isinstance(window, Closed) else None,
-            self._rankings.get((_key(item, image), id(found))),
+            self._rankings.get(_key(item, image)),
         )
         answer = decide(item.rule, image, found, self.now, known)
         if isinstance(answer, Unresolved) and answer.ranking is not None:
-            self._rankings[_key(item, image), id(found)] = answer.ranking
+            self._rankings[_key(item, image)] = answer.ranking
         return answer
 
 
