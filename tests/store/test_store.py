@@ -1,7 +1,9 @@
 """The state survives restarts, several processes and power cuts, and says in plain words when it cannot."""
 
+import sqlite3
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -67,6 +69,24 @@ def test_processes_that_start_together_share_one_state(tmp_path: Path) -> None:
     for process in running:
         _, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (0, b"")
+
+
+def test_a_state_that_another_process_is_making_is_waited_for(tmp_path: Path) -> None:
+    """SQLite does not wait by itself when it switches to the write-ahead log: it upgrades a read lock."""
+    first = sqlite3.connect(tmp_path / "state.db", isolation_level=None, check_same_thread=False)
+    first.execute("CREATE TABLE t (x)")
+    first.execute("BEGIN IMMEDIATE")
+    opened: list[Database] = []
+    second = threading.Thread(target=lambda: opened.append(Database(url(tmp_path))))
+    second.start()
+    second.join(0.3)
+    assert second.is_alive()
+    first.execute("COMMIT")
+    first.close()
+    second.join(30)
+    [database] = opened
+    assert Polls(database).read() == {}
+    database.close()
 
 
 def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """One engine, and the settings that make SQLite keep what it acknowledged.
 
 WAL lets commands read while the daemon writes; FULL makes a commit survive a power cut (280 us instead of 14 us a
-commit, measured); a writer waits for another for at most ten seconds.
+commit, measured); a writer waits for another for at most ten seconds. The switch to WAL is the one statement for which
+SQLite itself does not wait: it upgrades a read lock, and fails at once while another process makes the same file.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from sqlalchemy.schema import CreateTable
 from updater.errors import StoreError
 from updater.secrets import redact
 from updater.store import schema
+from updater.transport.pace import backoff
 
 BUSY = 10.0  # seconds that a writer waits for another
 
@@ -50,8 +53,23 @@ class Database:
 
 def _prepare(connection: Any, _record: Any) -> None:
     if isinstance(connection, sqlite3.Connection):
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        _switch_to_wal(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    end, attempt = time.monotonic() + BUSY, 0
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as err:
+            if err.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            attempt += 1
+            time.sleep(backoff(attempt, base=0.01, cap=0.2))
+        else:
+            return
 
 
 def _prepare_tables(connection: Connection) -> None:
