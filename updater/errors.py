@@ -6,6 +6,7 @@
     ├── GitError           the world's bad day at a Git remote, or in a clone
     │   ├── PushRejected   someone else pushed first: read the new head and decide again
     │   └── PushRefused    a hook or a protected branch said no: the same push would be refused again
+    ├── NotifyError        a channel that cannot be used as it is set up
     ├── EditError          a file that cannot be changed safely; it is left as it was
     └── StoreError         the state database cannot be read or written
 
@@ -66,6 +67,10 @@ class PushRejected(GitError):
 
 class PushRefused(GitError):
     """The remote read our commit and would not have it; trying the same again is useless."""
+
+
+class NotifyError(UpdaterError):
+    """What is wrong with the set-up of a channel; never its address, which may be a secret."""
 
 
 class EditError(UpdaterError):

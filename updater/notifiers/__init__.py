@@ -1,0 +1,1 @@
+"""Services that carry messages, one file a kind. They send what they are handed, and read the answer."""
