@@ -128,7 +128,7 @@ def _with(environment: dict[str, str], **more: str) -> Callable[[WholePath], dic
 
 def test_a_broken_configuration_is_wrong_usage_and_nothing_is_done(path: WholePath) -> None:
     broken = path.folder / "broken.yaml"
-    broken.write_text("images:\n  - imaeg: ghcr.io/acme/api\nnotifications: {}\nlog: {level: loud}\n")
+    broken.write_text("images:\n  - imaeg: ghcr.io/acme/api\ngit_hosts: {}\nlog: {level: loud}\n")
     for command in ("once", "check", "validate", "run", "find"):
         ran = path.run(command, config=broken)
         assert (ran.code, ran.out) == (2, "")

@@ -17,9 +17,12 @@ OWN = {
     "CommitSettings",
     "Log",
     "Network",
+    "Notifications",
     "Poll",
+    "QuietWindow",
     "RegistrySettings",
     "RepositorySettings",
+    "Route",
     "WriteBack",
 }
 

@@ -75,22 +75,24 @@ class Files:
         return [only] if only not in self._read else []
 
     def _join(self, into: Map, other: Map) -> None:
-        """Join lists, merge the sections, and refuse what both files set."""
+        """Join lists, also those of a section; merge the sections, and refuse what both files set."""
         for key, value in other.items():
-            mark, here = other.marks[key], into.get(key)
-            if key not in into:
-                into.put(key, value, mark)
-            elif isinstance(here, Seq) and isinstance(value, Seq):
-                here.extend(value)
-                here.marks.extend(value.marks)
-            elif isinstance(here, Map) and isinstance(value, Map):
+            here = into.get(key)
+            if isinstance(here, Map) and isinstance(value, Map):
                 for name in value:
-                    if name in here:
-                        self._twice(here.marks[name], value.marks[name])
-                    else:
-                        here.put(name, value[name], value.marks[name])
+                    self._put(here, name, value)
             else:
-                self._twice(into.marks[key], mark)
+                self._put(into, key, other)
+
+    def _put(self, into: Map, key: str, other: Map) -> None:
+        here, value, mark = into.get(key), other[key], other.marks[key]
+        if key not in into:
+            into.put(key, value, mark)
+        elif isinstance(here, Seq) and isinstance(value, Seq):
+            here.extend(value)
+            here.marks.extend(value.marks)
+        else:
+            self._twice(into.marks[key], mark)
 
     def _twice(self, first: Mark, second: Mark) -> None:
         self.problems.append(second.problem(f"the key a second time (first at {place(first)})", "it once", at_key=True))

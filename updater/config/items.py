@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from updater.config.files import place
 from updater.config.images import Behaviour, Defaults, ImageEntry, Item, ItemEntry, identity, is_pattern
-from updater.config.problems import explain
+from updater.config.problems import explain, unknown
 from updater.config.registries import RegistrySettings, renamed
 from updater.config.tree import Map, Mark, Seq
 from updater.errors import Problem
@@ -50,7 +50,7 @@ def validate(model: type[M], tree: Map, problems: list[Problem], *, alone: bool 
     With `alone=False` the tree is only a part, and what its fields say about each other is judged once it is whole.
     """
     try:
-        return model.model_validate(tree)
+        return model.model_validate(tree, by_name=False)  # a file speaks of `for`, whatever Python calls it
     except ValidationError as err:
         problems += explain(err, tree, alone=alone)
         return None
@@ -138,8 +138,7 @@ class Items:
         for item in update if isinstance(update, Seq) else ():
             name = item.get("repository") if isinstance(item, Map) else None
             if isinstance(name, str) and name not in self.repositories:
-                known = f"one of {', '.join(sorted(self.repositories))}" if self.repositories else "one that is listed"
-                self.problems.append(item.marks["repository"].problem(f"unknown repository {str(name)!r}", known))
+                self.problems.append(unknown("repository", name, self.repositories, item.marks["repository"]))
 
 
 def _part(tree: Map, model: type[BaseModel]) -> Map:

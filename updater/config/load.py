@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
-
-from updater.config.files import Files, place
+from updater.config.entries import maps, typed, unique, without
+from updater.config.files import Files
 from updater.config.items import Items, validate
 from updater.config.network import Network
+from updater.config.problems import unknown
 from updater.config.registries import RegistrySettings
 from updater.config.registries import names as registry_names
 from updater.config.repositories import RepositorySettings, repository_name
 from updater.config.settings import Document, Settings
-from updater.config.sources import Sources
+from updater.config.sources import Sources, is_glob
 from updater.config.tree import Map, Mark, Seq, Text
 from updater.errors import ConfigError, Problem
 from updater.secrets import SecretRef
 
-M = TypeVar("M", bound=BaseModel)
-_LISTS = ("registries", "repositories", "images")
+if TYPE_CHECKING:
+    from updater.config.notifications import Notifications
+
+_LISTS = frozenset({"registries", "repositories", "images"})
+_APART = frozenset({"defaults", "notifications"})
 
 
 class Rejected(ConfigError):
@@ -104,15 +107,16 @@ def _environment(variable: str) -> Mark:
 
 def _complete(tree: Map, environ: Mapping[str, str], files: Sources, problems: list[Problem]) -> Settings | None:
     """Validate the sections, then what they say about each other; None where a mistake leaves nothing to give."""
-    document = validate(Document, _sections(tree), problems)
+    document = validate(Document, without(tree, _LISTS, _APART), problems)
     network = tree.get("network")
     if not isinstance(network, Map) or validate(Network, network, problems) is None:
         network = Map(tree.mark)
-    registries = tuple(_entries(RegistrySettings, tree.get("registries"), network, problems))
-    repositories = tuple(_entries(RepositorySettings, tree.get("repositories"), network, problems))
-    _unique(_registry_names(tree.get("registries")), problems)
-    names = _unique(_repository_names(tree.get("repositories")), problems)
+    registries = tuple(typed(RegistrySettings, tree.get("registries"), network, problems))
+    repositories = tuple(typed(RepositorySettings, tree.get("repositories"), network, problems))
+    unique(_registry_names(tree.get("registries")), problems)
+    names = unique(_repository_names(tree.get("repositories")), problems)
     items = Items(registries, names, problems).read(tree.get("defaults"), tree.get("images"))
+    notifications = _notifications(tree.get("notifications"), network, names, problems)
     if document is None:
         return None
     data = (document.data or default_data(environ)).absolute()
@@ -125,66 +129,61 @@ def _complete(tree: Map, environ: Mapping[str, str], files: Sources, problems: l
         registries=registries,
         repositories=repositories,
         items=items,
+        notifications=notifications,
         files=files,
     )
 
 
-def _sections(tree: Map) -> Map:
-    """Return the tree without what is validated entry by entry."""
-    sections = Map(tree.mark)
-    for key, value in tree.items():
-        if isinstance(value, Seq) and key in _LISTS:
-            short = Seq(value.mark)
-            for entry, mark in zip(value, value.marks, strict=True):
-                if not isinstance(entry, Map):
-                    short.add(entry, mark)
-            sections.put(key, short, tree.marks[key])
-        elif key != "defaults" or not isinstance(value, Map):
-            sections.put(key, value, tree.marks[key])
-    return sections
-
-
-def _entries(model: type[M], entries: object, network: Map, problems: list[Problem]) -> Iterator[M]:
-    """Validate each mapping of a list, with the section `network` below its own."""
-    for entry in entries if isinstance(entries, Seq) else ():
-        if isinstance(entry, Map) and (value := validate(model, _with_network(entry, network), problems)) is not None:
-            yield value
-
-
-def _with_network(entry: Map, network: Map) -> Map:
-    own = entry.get("network")
-    if not network or ("network" in entry and not isinstance(own, Map)):
-        return entry
-    merged = Map(own.mark if isinstance(own, Map) else network.mark)
-    for part in (network, own):
-        if isinstance(part, Map):
-            merged.take(part)
-    whole = Map(entry.mark)
-    whole.take(entry)
-    whole.put("network", merged, merged.mark)
-    return whole
-
-
 def _registry_names(entries: object) -> Iterator[tuple[str, Mark]]:
-    for entry in entries if isinstance(entries, Seq) else ():
-        if isinstance(entry, Map):
-            for name, alias in registry_names(entry):
-                yield name, entry.marks["host"] if alias is None else entry["aliases"].marks[alias]
+    for entry in maps(entries):
+        for name, alias in registry_names(entry):
+            yield name, entry.marks["host"] if alias is None else entry["aliases"].marks[alias]
 
 
 def _repository_names(entries: object) -> Iterator[tuple[str, Mark]]:
     """Return the names as written, those of entries with other mistakes too: items may name them."""
-    for entry in entries if isinstance(entries, Seq) else ():
-        if isinstance(entry, Map) and (name := repository_name(entry)):
+    for entry in maps(entries):
+        if name := repository_name(entry):
             yield name, entry.marks.get("name") or entry.marks["url"]
 
 
-def _unique(names: Iterable[tuple[str, Mark]], problems: list[Problem]) -> dict[str, Mark]:
-    """Return where each name stands, and refuse the second use of one."""
-    seen: dict[str, Mark] = {}
-    for name, mark in names:
-        first = seen.setdefault(name, mark)
-        if first is not mark:
-            found = f"the name {name!r} a second time (first at {place(first)})"
-            problems.append(mark.problem(found, "a name of its own"))
-    return seen
+def _notifications(
+    section: object, network: Map, repositories: Collection[str], problems: list[Problem]
+) -> Notifications | None:
+    """Validate the section channel by channel, then the names that its routes use."""
+    if not isinstance(section, Map):
+        return None
+    from updater.config.notifications import ChannelEntry, Notifications  # the family comes only where it is wanted
+
+    rest = validate(Notifications, without(section, {"channels"}), problems)
+    channels = tuple(entry.root for entry in typed(ChannelEntry, section.get("channels"), network, problems))
+    names = unique(_channel_names(section.get("channels")), problems)
+    problems += _strangers(section.get("routes"), names, repositories)
+    return rest and rest.model_copy(update={"channels": channels})
+
+
+def _channel_names(entries: object) -> Iterator[tuple[str, Mark]]:
+    """Return the names as written, those of entries with other mistakes too: routes may name them."""
+    from updater.config.notifications import channel_name
+
+    for entry in maps(entries):
+        if found := channel_name(entry):
+            name, key = found
+            yield name, entry.marks[key]
+
+
+def _strangers(routes: object, channels: Collection[str], repositories: Collection[str]) -> Iterator[Problem]:
+    """Refuse the names in routes that nobody has; a glob over repositories may match none."""
+    for route in maps(routes):
+        for name, mark in _texts(route.get("channels")):
+            if name not in channels:
+                yield unknown("channel", name, channels, mark)
+        for name, mark in _texts(route.get("repositories")):
+            if name not in repositories and not is_glob(name):
+                yield unknown("repository", name, repositories, mark)
+
+
+def _texts(entries: object) -> Iterator[tuple[str, Mark]]:
+    """Return the texts of a list, and where they stand."""
+    pairs = zip(entries, entries.marks, strict=True) if isinstance(entries, Seq) else ()
+    return ((text, mark) for text, mark in pairs if isinstance(text, str))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_origin
@@ -16,15 +16,18 @@ from updater.config.tree import Map, Mark, Seq, kind_of
 from updater.errors import Problem
 from updater.secrets import redact
 
+NOTIFICATIONS = "notifications"
 LATER = ", which is not supported yet"
 MAX_SHOWN = 60  # characters of a value in a report
 _INDEX = re.compile(r"\[[0-9]+\]")
 _SECRET = re.compile(r"credentials|password|token|secret|private_key|(?:^|\.)key$")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _SAID = re.compile(
-    r"(?:(?P<comment>(?!found ).*?)[:;] )?(?:found (?P<found>.*?),? )?expected (?P<expected>.*)", re.DOTALL
+    r"(?:(?P<comment>(?!found ).*?)[:;] )?(?:found (?P<found>.*?)[,;]? )?expected (?P<expected>.*)", re.DOTALL
 )  # how our models word a refusal
 _USER = re.compile(r"(?<=://).*@")
+_QUERY = re.compile(r"(://[^?]*\?).+", re.DOTALL)  # services keep tokens there
+_PATTERNS = dict.fromkeys((r"^[^\s/]+$", r"^[^\s/]*$"), "one word without blanks and slashes")
 
 _EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "string_type": lambda _: "a text",
@@ -47,8 +50,9 @@ _EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "string_too_long": lambda c: f"a text of at most {c['max_length']} characters",
     "too_short": lambda c: f"a list of at least {c['min_length']}",
     "too_long": lambda c: f"a list of at most {c['max_length']}",
-    "string_pattern_mismatch": lambda _: "one word without blanks and slashes",
+    "string_pattern_mismatch": lambda c: _PATTERNS.get(c["pattern"], f"a text that matches {c['pattern']}"),
     "literal_error": lambda c: "one of " + ", ".join(re.findall(r"'([^']*)'", str(c["expected"]))),
+    "enum": lambda c: "one of " + ", ".join(re.findall(r"'([^']*)'", str(c["expected"]))),
 }
 
 
@@ -85,7 +89,7 @@ def show(value: object, where: str) -> str:
         return kind_of(value)
     if _SECRET.search(where) and not where.endswith(".kind"):
         return "a text (not shown)"
-    text = redact(_USER.sub("***@", str(value)))
+    text = redact(_QUERY.sub(r"\1***", _USER.sub("***@", str(value))))
     if _NUMBER.fullmatch(text):
         return text
     return repr(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "...")
@@ -98,7 +102,7 @@ def _problem(detail: ErrorDetails, tree: Map) -> Problem:
     if kind == "extra_forbidden":
         return _extra(str(loc[-1]), _find(tree, loc[:-1]))
     spot = _find(tree, loc)
-    kinds = known_kinds().get(pattern(spot.mark.where), frozenset())
+    kinds = _kinds_at(spot.mark.where)
     if kinds and kind not in _EXPECTED:
         if not isinstance(spot.value, Map):
             return spot.mark.problem(show(spot.value, spot.mark.where), "a mapping with its kind")
@@ -107,7 +111,7 @@ def _problem(detail: ErrorDetails, tree: Map) -> Problem:
     if kind == "at":
         for key in detail["ctx"]["key"].split("."):
             spot = spot.inner(key)
-    return spot.mark.problem(*_words(detail, spot))
+    return spot.mark.problem(*_words(detail, spot), at_key=loc[-1:] == ("[key]",))
 
 
 def _words(detail: ErrorDetails, spot: _Spot) -> tuple[str, str]:
@@ -144,7 +148,7 @@ def _extra(key: str, holder: _Spot) -> Problem:
     mark = holder.inner(key).mark
     if key in _later(holder.mark.where):
         return mark.problem(f"`{key}`{LATER}", "a file without it", at_key=True)
-    known = known_keys().get(pattern(holder.mark.where), frozenset())
+    known = _keys_of(holder)
     near = get_close_matches(key, sorted(known), n=1)
     expected = f"`{near[0]}`" if near else f"one of {', '.join(sorted(known))}"
     shown = key if len(key) <= MAX_SHOWN else key[:MAX_SHOWN] + "..."
@@ -153,6 +157,12 @@ def _extra(key: str, holder: _Spot) -> Problem:
 
 def _later(where: str) -> frozenset[str]:
     return NOT_YET.get(pattern(where), frozenset())
+
+
+def unknown(what: str, name: str, known: Iterable[str], mark: Mark) -> Problem:
+    """Say that a name is nobody's, and which there are."""
+    names = ", ".join(sorted(known))
+    return mark.problem(f"unknown {what} {str(name)!r}", f"one of {names}" if names else "one that is listed")
 
 
 class _Spot(NamedTuple):
@@ -179,7 +189,7 @@ def _find(tree: Map, loc: tuple[int | str, ...]) -> _Spot:
     """
     spot, told = _Spot(tree, tree.mark), False
     for step in loc:
-        kinds = known_kinds().get(pattern(spot.mark.where), frozenset())
+        kinds = _kinds_at(spot.mark.where)
         if not told and len(kinds) > 1 and isinstance(spot.value, Map) and spot.value.get("kind") == step:
             told = True
             continue
@@ -191,30 +201,68 @@ def _below(mark: Mark, key: str) -> Mark:
     return mark._replace(where=f"{mark.where}.{key}".lstrip("."))
 
 
+def _kinds_at(where: str) -> frozenset[str]:
+    return known_kinds(_section(where)).get(pattern(where), frozenset())
+
+
+def _keys_of(holder: _Spot) -> frozenset[str]:
+    """Return the keys that a mapping takes: those of its kind, where it has one."""
+    place, section = pattern(holder.mark.where), _section(holder.mark.where)
+    kind = str(holder.value.get("kind")) if isinstance(holder.value, Map) else ""
+    return _keys_by_kind(section).get((place, kind)) or known_keys(section).get(place, frozenset())
+
+
+def _section(where: str) -> str:
+    """Return the section whose own model knows a place; empty: that of the whole file."""
+    return NOTIFICATIONS if pattern(where).partition(".")[0] == NOTIFICATIONS else ""
+
+
 @cache
-def known_keys() -> dict[str, frozenset[str]]:
-    """Return the keys of every mapping of the file, by its place without numbers."""
+def known_keys(section: str = "") -> dict[str, frozenset[str]]:
+    """Return the keys of every mapping of the file, or of its section `notifications`, by its place without numbers."""
     keys: dict[str, set[str]] = {}
-    for place, model in _models("", Document):
-        keys.setdefault(place, set()).update(model.model_fields)
+    for place, model in _models(section, _root(section)):
+        keys.setdefault(place, set()).update(_keys(model))
     return {place: frozenset(names) for place, names in keys.items()}
 
 
 @cache
-def known_kinds() -> dict[str, frozenset[str]]:
-    """Return the kinds that a place of the file takes."""
+def known_kinds(section: str = "") -> dict[str, frozenset[str]]:
+    """Return the kinds that a place of the file, or of its section `notifications`, takes."""
     kinds: dict[str, set[str]] = {}
-    for place, model in _models("", Document):
-        if "kind" in model.model_fields:
-            kinds.setdefault(place, set()).update(get_args(model.model_fields["kind"].annotation))
+    for place, kind in _keys_by_kind(section):
+        kinds.setdefault(place, set()).add(kind)
     return {place: frozenset(names) for place, names in kinds.items()}
+
+
+@cache
+def _keys_by_kind(section: str) -> dict[tuple[str, str], frozenset[str]]:
+    members = [(place, model) for place, model in _models(section, _root(section)) if "kind" in model.model_fields]
+    return {
+        (place, kind): _keys(model)
+        for place, model in members
+        for kind in get_args(model.model_fields["kind"].annotation)
+    }
+
+
+def _root(section: str) -> type[BaseModel]:
+    """Return the model of a section; that of notifications is imported only for a file that has it."""
+    if section != NOTIFICATIONS:
+        return Document
+    from updater.config.notifications import Notifications
+
+    return Notifications
+
+
+def _keys(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(info.alias or name for name, info in model.model_fields.items())
 
 
 def _models(place: str, annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield place, annotation
         for name, info in annotation.model_fields.items():
-            yield from _models(f"{place}.{name}".lstrip("."), info.annotation)
+            yield from _models(f"{place}.{info.alias or name}".lstrip("."), info.annotation)
         return
     for inner in get_args(annotation):
-        yield from _models(f"{place}[]" if get_origin(annotation) is tuple else place, inner)
+        yield from _models(f"{place}[]" if get_origin(annotation) in {tuple, list} else place, inner)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -20,6 +22,17 @@ else:
 
 _BRANCH = re.compile(r"(?!-)(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)))[^\s~^:?*\[\\\x00-\x20\x7f]+(?<![/.])")
 _LINE = re.compile(r"[^\x00-\x1f\x7f<>]+")
+REVISION = "{revision}"
+_COMMIT_URL = f"an address such as https://git.example.com/fleet/commit/{REVISION}"
+
+# Where the forges show a commit, below the repository: by host, and by how the host of one's own begins.
+_HOSTS: Mapping[str, str] = {
+    "github.com": "commit",
+    "bitbucket.org": "commits",
+    "codeberg.org": "commit",
+    "gitee.com": "commit",
+}
+_BEGINNINGS: Mapping[str, str] = {"gitlab.": "-/commit", "gitea.": "commit", "forgejo.": "commit"}
 
 
 def branch_name(value: str) -> str:
@@ -36,6 +49,21 @@ def clean_line(value: str) -> str:
     return value.strip()
 
 
+def commit_template(value: str) -> str:
+    """Check the address under which people see a commit. Raises ValueError."""
+    if has_password(value):
+        raise ValueError("a literal secret inside a URL; expected the address alone")
+    try:
+        parts = urlsplit(value.replace(REVISION, ""))
+        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        fine = fine and value.isprintable() and not set(value.replace(REVISION, "")) & set(' "<>\\{}')
+    except ValueError:
+        fine = False
+    if not fine or REVISION not in value.partition("://")[2].partition("/")[2]:
+        raise ValueError(f"expected {_COMMIT_URL}")
+    return value
+
+
 def repository_name(entry: Any) -> str:
     """Return the name of a repository as written, else the last segment of its URL without .git, else nothing."""
     name, url = (entry.get(key) if isinstance(entry, dict) else None for key in ("name", "url"))
@@ -48,6 +76,7 @@ def repository_name(entry: Any) -> str:
 
 Branch = Annotated[str, AfterValidator(branch_name)]
 Line = Annotated[str, AfterValidator(clean_line)]
+CommitTemplate = Annotated[str, AfterValidator(commit_template)]
 
 
 class Author(Section):
@@ -86,6 +115,9 @@ class RepositorySettings(Section):
     author: Author = Field(Author(), description="who commits")
     commit: CommitSettings = Field(CommitSettings(), description="how changes become commits")
     write_back: WriteBack = Field(WriteBack(), description="how commits reach the branch")
+    commit_url: CommitTemplate | None = Field(
+        None, description=f"where people see a commit, with {REVISION} in it; null: guessed for the known forges"
+    )
     suspend: bool = Field(default=False, description="leave this repository alone: it is neither read nor written")
     network: Network = Field(Network(), description="overrides the network section, key by key")
 
@@ -119,3 +151,21 @@ class RepositorySettings(Section):
             fit = ", ".join(kind for kind, member in members(GitCredentials).items() if scheme in member.schemes)
             raise refusal("credentials.kind", f"a login that does not work over {scheme}; expected one of {fit}")
         return self
+
+
+def commit_url(repository: RepositorySettings, revision: str) -> str | None:
+    """Return the address under which people see a commit: as configured, else guessed; None for unknown forges."""
+    template = repository.commit_url or _guessed(repository.url)
+    return template.replace(REVISION, quote(revision, safe="")) if template else None
+
+
+def _guessed(url: str) -> str | None:
+    """Return the template of a known forge. The port of SSH says nothing about that of the pages."""
+    address = parse(url)
+    host, path = address.host, address.path.strip("/").removesuffix(".git")
+    below = _HOSTS.get(host) or next((page for begin, page in _BEGINNINGS.items() if host.startswith(begin)), None)
+    segments = path.split("/")
+    if below is None or len(segments) < 2 or set(segments) & {"", ".", ".."}:
+        return None
+    origin = address.origin if address.scheme in {"http", "https"} else f"https://{host}"
+    return f"{origin}/{quote(path, safe='/%')}/{below}/{REVISION}"

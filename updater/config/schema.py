@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import Field, create_model
+
 from updater.config.images import Behaviour, ImageEntry, ItemEntry
 from updater.config.settings import Document
 
 
 def schema() -> dict[str, Any]:
     """Return a JSON Schema (draft 2020-12) that knows every key, its default and its meaning."""
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Document.model_json_schema()}
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_whole().model_json_schema()}
     for properties in _properties(document):
         for entry in properties.values():
             entry.pop("title", None)  # the key again, with capitals
@@ -21,6 +23,16 @@ def schema() -> dict[str, Any]:
         for name in Behaviour.model_fields:
             document["$defs"][model.__name__]["properties"][name].pop("default", None)
     return document
+
+
+def _whole() -> type[Document]:
+    """Return the model of the file with its section `notifications`, which is typed only where it is wanted."""
+    from updater.config.notifications import Notifications
+
+    described = Field(Notifications(), description=Document.model_fields["notifications"].description)
+    return create_model(
+        "Document", __base__=Document, __doc__=Document.__doc__, notifications=(Notifications, described)
+    )
 
 
 def _properties(document: dict[str, Any]) -> Iterator[dict[str, dict[str, Any]]]:

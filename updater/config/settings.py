@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -21,13 +21,16 @@ from updater.policies.base import NOT_YET as POLICIES
 from updater.registry.credentials.base import NOT_YET as REGISTRY_LOGINS
 from updater.secrets import SecretRef
 
+if TYPE_CHECKING:
+    from updater.config.notifications import Notifications
+
 _IMAGE = frozenset({"verify", "replaces", "marker"})  # gates and places that later versions bring
 
 NOT_YET: Mapping[str, frozenset[str]] = {
-    "": frozenset({"git_hosts", "notifications", "clusters", "applications", "sync", "web"}),
+    "": frozenset({"git_hosts", "clusters", "applications", "sync", "web"}),
     "registries[].aliases[]": frozenset({"must_exist"}),
     "registries[].credentials.kind": REGISTRY_LOGINS,
-    "repositories[]": frozenset({"signing", "commit_url"}),
+    "repositories[]": frozenset({"signing"}),
     "repositories[].commit": frozenset({"batch", "subject", "body"}),
     "repositories[].commit.group_by": frozenset({"*"}),
     "repositories[].credentials.kind": GIT_LOGINS,
@@ -93,14 +96,16 @@ class Document(Section):
     registries: tuple[RegistrySettings, ...] = Field((), description="only those that need settings")
     repositories: tuple[RepositorySettings, ...] = Field((), description="the Git repositories")
     images: tuple[ImageEntry, ...] = Field((), description="what is tracked")
+    notifications: dict[str, Any] = Field({}, description="who is told what")  # typed by config/notifications.py
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that was configured, checked and complete.
 
-    `data` is absolute; `state` a SQLAlchemy URL. `network` of a registry or a repository is whole already: its own
-    keys over those of the section. `files` remembers what was read, for `changed`.
+    `data` is absolute; `state` a SQLAlchemy URL. `network` of a registry, a repository or a channel is whole already:
+    its own keys over those of the section. `notifications` is None where the file has no such section. `files`
+    remembers what was read, for `changed`.
     """
 
     data: Path
@@ -110,6 +115,7 @@ class Settings:
     registries: tuple[RegistrySettings, ...] = ()
     repositories: tuple[RepositorySettings, ...] = ()
     items: tuple[Item, ...] = ()
+    notifications: Notifications | None = None
     files: Sources = field(default_factory=Sources)
 
 
