@@ -127,15 +127,18 @@ def test_by_date_every_tag_is_asked_once_and_then_only_what_is_new(lab: Lab) -> 
     ("platforms", "fields", "asked"),
     [
         (("linux/amd64",), "", {"list": 1, "manifest": 2, "blob": 2}),
-        (BOTH, "", {"list": 1, "manifest": 2}),
-        (BOTH, "platforms: [linux/arm64]", {"list": 1, "manifest": 1}),
+        (BOTH, "", {"list": 1, "manifest": 3, "blob": 1}),
+        (BOTH, "platforms: [linux/arm64]", {"list": 1, "manifest": 2, "blob": 1}),
         (BOTH, "platforms: []", {"list": 1, "head": 1}),
         (BOTH, "min_age: 1h", {"list": 1, "head": 1, "manifest": 3, "blob": 1}),
     ],
     ids=["plain manifests", "indexes", "indexes against a list", "nothing to check", "by age, there from the start"],
 )
 def test_what_an_update_costs(lab: Lab, platforms: tuple[str, ...], fields: str, asked: dict[str, int]) -> None:
-    """However many tags there are, only the best one and the one in Git are looked at."""
+    """However many tags there are, only the best one and the one in Git are looked at.
+
+    Where the best one is an index, one of its images is asked where it comes from.
+    """
     for n in range(9):
         push(lab, f"1.{n}.0", "", "2026-11-01T00:00:00Z", *platforms)
     config = track(lab, fields)
@@ -368,7 +371,7 @@ def test_tag_and_digest_change_together_wherever_they_stand(lab: Lab, write: str
     before = {path: at(text, "1.0.0", old) for path, text in FILES.items()}
     config = configure(lab, f"write: {write}", lab.repository("fleet", before))
     report = lab.cycle(config)
-    assert lab.asked == {"list": 1, "manifest": 2}
+    assert lab.asked == {"list": 1, "manifest": 3, "blob": 1}
     expected = before | {path: at(text, "1.1.0", new) for path, text in then.items()}
     assert {path: lab.show("fleet", path) for path in FILES} == expected
     left = {one.reference.file for one in report.rows if one.reference and one.reason == "not_writable"}

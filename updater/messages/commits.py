@@ -3,6 +3,8 @@
     Update ghcr.io/acme/api to 1.5.0
 
     - ghcr.io/acme/api 1.4.2 -> 1.5.0 in apps/api/deployment.yaml:17
+      Release notes: https://github.com/acme/api/releases/tag/v1.5.0      (where the image says where it comes from)
+      Source: https://github.com/acme/api/tree/0123456789abcdef
 
     Image-Update: ghcr.io/acme/api 1.4.2 -> 1.5.0
     Image-Digest: ghcr.io/acme/api 1.5.0 sha256:...                         (where it is known)
@@ -10,6 +12,7 @@
     Image-Hold: ghcr.io/acme/api until 2026-12-01T00:00:00Z                 (rollback only)
 
 The lines spell an image as Git does; the trailers name it in full, so that every spelling has one history.
+A link stands below a line that begins with a dash, once a target: a paragraph of links alone would read as trailers.
 """
 
 from __future__ import annotations
@@ -20,14 +23,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from updater.messages.origin import Links, links
 from updater.model.change import Bump
 from updater.model.image import ImageRef, is_digest, is_tag
+from updater.model.origin import is_page
 
 UPDATE, DIGEST, REASON, HOLD = "Image-Update", "Image-Digest", "Image-Reason", "Image-Hold"
 OURS = f"^{UPDATE}: "  # what some line of every commit of ours begins with
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UPDATE_VALUE = re.compile(r"(?P<image>\S+) (?P<old>\S+) -> (?P<new>\S+)")
 _LINE = re.compile(r"^- \S+ (\S+) -> (\S+) in (.+):([0-9]{1,9})$", re.MULTILINE)
+_LINKS = re.compile(
+    r"^- (\S+) \S+ -> (\S+) in .+:[0-9]{1,9}(?:\n[ \t]+Release notes: (\S+))?(?:\n[ \t]+Source: (\S+))?$", re.MULTILINE
+)
 _DIGEST_VALUE = re.compile(r"(\S+) (\S+) (sha(?:256|512):[0-9a-f]+)")
 _HOLD_VALUE = re.compile(r"(\S+) until (\S+)")
 
@@ -56,7 +64,7 @@ def commit_message(bumps: Sequence[Bump], sign_off: str | None = None, until: da
 
     A rollback says `until` when it holds its images.
     """
-    lines = unique(f"- {b.spelled} {b.old} -> {b.new} in {_one_line(b.file)}:{b.line}" for b in bumps)
+    lines = _lines(bumps)
     trailers = [f"{UPDATE}: {b.image} {b.old} -> {b.new}" for b in bumps]
     trailers += [f"{DIGEST}: {b.image} {b.tag or b.new.partition('@')[0] or '-'} {b.digest}" for b in bumps if b.digest]
     trailers += [f"{REASON}: {b.image} {_one_line(b.reason)}" for b in bumps]
@@ -65,6 +73,24 @@ def commit_message(bumps: Sequence[Bump], sign_off: str | None = None, until: da
     if sign_off:
         trailers.append(f"Signed-off-by: {_one_line(sign_off)}")
     return "\n".join([subject(bumps), "", *lines, "", *unique(trailers), ""])
+
+
+def _lines(bumps: Sequence[Bump]) -> list[str]:
+    """Return the line of each change; the first to each target is followed by its links."""
+    texts = {f"- {b.spelled} {b.old} -> {b.new} in {_one_line(b.file)}:{b.line}": b for b in bumps}
+    lines: list[str] = []
+    done: set[tuple[str, str]] = set()
+    for text, bump in texts.items():
+        lines.append(text)
+        if (bump.spelled, bump.new) not in done:
+            lines += _links(bump)
+            done.add((bump.spelled, bump.new))
+    return lines
+
+
+def _links(bump: Bump) -> list[str]:
+    notes, source = links(bump.origin, bump.tag or bump.new.partition("@")[0] or None)
+    return [f"  {what}: {url}" for what, url in (("Release notes", notes), ("Source", source)) if url]
 
 
 def subject(bumps: Sequence[Bump]) -> str:
@@ -85,6 +111,16 @@ def told(trailers: Iterable[tuple[str, str]]) -> tuple[Told, ...]:
 def places(message: str) -> tuple[Place, ...]:
     """Return what the lines of a message say; a squash keeps those of all its commits."""
     return tuple(Place(old, new, file, int(line)) for old, new, file, line in _LINE.findall(message))
+
+
+def linked(message: str) -> dict[tuple[str, str], Links]:
+    """Return the links of a message, by the image as Git spells it and its new value; what is no URL is left out."""
+    found: dict[tuple[str, str], Links] = {}
+    for spelled, new, *urls in _LINKS.findall(message):
+        told = Links(*(url if is_page(url) else None for url in urls))
+        if any(told):
+            found[spelled, new] = told
+    return found
 
 
 def digests(trailers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from updater.model.image import ImageRef
+from updater.model.origin import Origin
 
 
 class Role(StrEnum):
@@ -80,7 +81,7 @@ class Edit:
 class Bump:
     """One reference that changed: what a line and a trailer of the commit say.
 
-    `tag` is that of the target, also where only its digest is written.
+    `tag` is that of the target, also where only its digest is written; `origin` is where it comes from, if known.
     """
 
     file: str
@@ -92,6 +93,7 @@ class Bump:
     digest: str | None
     reason: str
     tag: str | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

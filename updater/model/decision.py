@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from updater.model.image import ImageRef
+from updater.model.origin import Origin
 from updater.model.tag import Needs
 
 
@@ -55,7 +56,8 @@ class Verdict:
 class Update:
     """Go from current to target. `why` names the policy and the choice; `newest` is the policy's best before gates.
 
-    `tag` is that of the target, also where only its `digest` is written.
+    `tag` is that of the target, also where only its `digest` is written. `origin` is None until it was asked, which is
+    done for what is about to be written, or where nothing tells it.
     """
 
     current: ImageRef
@@ -65,6 +67,7 @@ class Update:
     verdicts: tuple[Verdict, ...] = ()
     tag: str | None = None
     digest: str | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Flag, auto
 
+from updater.model.origin import NOWHERE, Origin
+
 
 class Needs(Flag):
     """The facts of tags that a rule asks for; `scan` fetches exactly these."""
@@ -42,14 +44,18 @@ class Described:
     """The content of one digest; times are aware, in UTC.
 
     created        None where it says none, or was not asked
-    asked_created  whether it was asked
+    asked_created  whether it was asked, and its origin with it
     first_seen     when we first stored this digest; None before that
+    origin         what it says of where it comes from; of an index that was not asked, by its annotations alone
+    speaker        of an index, the digest of the image that says the rest
     """
 
     created: datetime | None
     platforms: frozenset[str]
     asked_created: bool
     first_seen: datetime | None = None
+    origin: Origin = NOWHERE
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

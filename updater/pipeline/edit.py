@@ -15,6 +15,7 @@ from updater.editors.document import Broken, Span, events, spans
 from updater.errors import EditError
 from updater.model.change import Bump, Change, Edit, Reference, Role
 from updater.model.image import ImageRef
+from updater.model.origin import Origin
 
 _NAMED = (yaml.ScalarEvent, yaml.AliasEvent)  # what a place can be
 _SAID = {  # what an event says, besides the value of a scalar
@@ -28,9 +29,9 @@ _start = attrgetter("start")
 
 
 class Wanted(NamedTuple):
-    """One reference, what it is to say, and why, in words; tag and digest of the target where they are known.
+    """One reference, what it is to say, and why, in words; tag, digest and origin of the target where they are known.
 
-    These two stand in the trailers, whichever of them is written.
+    Tag and digest stand in the trailers, whichever of them is written.
     """
 
     reference: Reference
@@ -38,6 +39,7 @@ class Wanted(NamedTuple):
     why: str
     tag: str | None = None
     digest: str | None = None
+    origin: Origin | None = None
 
 
 def edit(path: str, before: str, wanted: Sequence[Wanted | tuple[Reference, ImageRef, str]]) -> Change:
@@ -95,7 +97,7 @@ def _bump(one: Wanted) -> Bump:
     new = target.version if tagged else target.at(None, target.digest).version
     old, name = reference.image.version, reference.image.name
     digest, tag = target.digest or one.digest, one.tag or (None if tagged else target.tag)
-    return Bump(reference.file, reference.line, name, reference.spelled, old, new, digest, one.why, tag)
+    return Bump(reference.file, reference.line, name, reference.spelled, old, new, digest, one.why, tag, one.origin)
 
 
 def _refuse_overlaps(path: str, edits: Sequence[Edit]) -> None:

@@ -21,6 +21,7 @@ from updater.registry.description import Description
 if TYPE_CHECKING:  # SQLAlchemy is loaded where the state is used
     from updater.store.descriptions import Descriptions
     from updater.store.holds import Holds
+    from updater.store.journal import Journal
     from updater.store.tags import Tags
 
 AT_ONCE = 8  # images; each registry bounds its own requests
@@ -36,6 +37,7 @@ class Memory:
     tags: Tags
     descriptions: Descriptions
     holds: Holds
+    journal: Journal
 
 
 @dataclass(slots=True)
@@ -134,8 +136,7 @@ class _Fetch:
         known = self._recall(reference) if is_digest(reference) else None
         if known is None or not known.answers(created=created):
             known = self.registry.describe(self.image.repository, reference, created=created, known=self._recall)
-            first = self.first_seen.get(known.digest)
-            self.described[known.digest] = Described(known.created, known.platforms, known.asked_created, first)
+            self.described[known.digest] = stored(known, self.first_seen.get(known.digest))
         if is_digest(tag.name):
             tag = replace(tag, first_seen=self.first_seen.get(known.digest) or self.now)
         tag = replace(tag, digest=known.digest, created=known.created, platforms=known.platforms)
@@ -148,4 +149,16 @@ class _Fetch:
             return None
         if known.first_seen:
             self.first_seen[digest] = known.first_seen
-        return Description(digest, known.created, known.platforms, known.asked_created)
+        return recalled(digest, known)
+
+
+def stored(found: Description, first_seen: datetime | None = None) -> Described:
+    """Return what is remembered of a description."""
+    return Described(found.created, found.platforms, found.asked_created, first_seen, found.origin, found.speaker)
+
+
+def recalled(digest: str, known: Described) -> Description:
+    """Return the description that was remembered."""
+    return Description(
+        digest, known.created, known.platforms, known.asked_created, origin=known.origin, speaker=known.speaker
+    )

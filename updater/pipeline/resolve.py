@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from updater.config.images import Item
 from updater.errors import GitError, RegistryError
-from updater.model.decision import Decision, Unresolved
+from updater.model.decision import Decision, Unresolved, Update
 from updater.model.image import ImageRef
+from updater.model.origin import Origin
 from updater.model.past import Past
 from updater.model.people import People
 from updater.model.tag import Needs
 from updater.pipeline.decide import NOBODY, Known, decide
 from updater.pipeline.facts import Facts, Memory, fetch
 from updater.pipeline.find import Owned
+from updater.pipeline.origins import origins
 from updater.pipeline.scan import RegistryOf, Scans
 from updater.policies.choose import Ranking
 from updater.sync.windows import Closed, state
@@ -43,6 +45,7 @@ class Resolver:
     _aware: dict[tuple[_Key, Past], Decision | RegistryError] = field(default_factory=dict)
     _pasts: dict[tuple[str, ...], Past] = field(default_factory=dict)
     _rankings: dict[_Key, Ranking] = field(default_factory=dict)
+    _origins: dict[ImageRef, Origin | None] = field(default_factory=dict)  # of those that were asked
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, one: Owned) -> Decision | RegistryError | GitError | None:
@@ -67,6 +70,17 @@ class Resolver:
                     return
                 self.scans |= fetch(asks, self.registry_of, self.memory, self.now, write=self.write)
 
+    def trace(self, landing: Iterable[Owned]) -> None:
+        """Learn where the targets of these updates come from, each once a cycle; what nobody tells stays unknown."""
+        with self._lock:
+            updates = [(one, update) for one in landing if isinstance(update := self.of(one), Update) and update.digest]
+            targets = {_content(update) for _, update in updates} - self._origins.keys()
+            if targets:
+                found = origins(targets, self.registry_of, self.memory.descriptions, self.now)
+                self._origins |= {target: found.get(target) for target in targets}
+            for one, update in updates:
+                self._keep(one, replace(update, origin=self._origins[_content(update)]))
+
     def _round(
         self, waiting: list[Owned], past_of: PastOf
     ) -> tuple[list[Owned], dict[str, tuple[ImageRef, dict[str, Needs], Facts]]]:
@@ -88,7 +102,6 @@ class Resolver:
         assert one.item is not None
         if self.of(one) is not None:
             return None
-        key = _key(one.item, one.reference.image)
         answer = self._asked(one.item, one.reference.image, self._pasts.get(_place(one)))
         if isinstance(answer, Unresolved) and answer.history and _place(one) not in self._pasts:
             try:
@@ -99,12 +112,16 @@ class Resolver:
             return self._decide(one, past_of)
         if isinstance(answer, Unresolved):
             return answer
-        past = self._pasts.get(_place(one))
+        self._keep(one, answer)
+        return None
+
+    def _keep(self, one: Owned, answer: Decision | RegistryError) -> None:
+        assert one.item is not None
+        key, past = _key(one.item, one.reference.image), self._pasts.get(_place(one))
         if past is None:
             self._plain[key] = answer
         else:
             self._aware[key, past] = answer
-        return None
 
     def _asked(self, item: Item, image: ImageRef, past: Past | None) -> Decision | RegistryError | Unresolved:
         found = self.scans[image.name]
@@ -128,6 +145,10 @@ class Resolver:
 
 def _key(item: Item, image: ImageRef) -> _Key:
     return item.name, str(image)
+
+
+def _content(update: Update) -> ImageRef:
+    return update.target.at(None, update.digest)
 
 
 def _place(one: Owned) -> tuple[str, ...]:

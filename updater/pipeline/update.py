@@ -170,6 +170,15 @@ class _Cycle:
                 raise GitError(str(err)) from err
 
         self.resolver.resolve(due, past_of)
+        if self.write:  # a mere look shows no links
+            self.resolver.trace([one for c in checkouts for one in c.owned if self._lands(c, one)])
+
+    def _lands(self, checkout: Checkout, one: Owned) -> bool:
+        """Whether a reference is about to be written."""
+        if not isinstance(self.resolver.of(one), Update):
+            return False
+        row = self._row(checkout, one)
+        return row is not None and row.outcome is Outcome.UPDATED
 
     def _settle(self, checkout: Checkout) -> tuple[Plan, list[Written]]:
         """Write one branch, on a newer head if somebody pushed first."""
@@ -196,7 +205,7 @@ class _Cycle:
         said = self.memory.holds.read(self.now)  # also what a person said while the registries answered
         rows = [self._stopped(row, said.get(row.item.name)) for row in self._rows(checkout)]
         todo = [
-            Wanted(row.reference, decision.target, decision.why, decision.tag, decision.digest)
+            Wanted(row.reference, decision.target, decision.why, decision.tag, decision.digest, decision.origin)
             for row in rows
             if row.outcome is Outcome.UPDATED and isinstance(decision := row.decision, Update) and row.reference
         ]

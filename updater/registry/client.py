@@ -16,7 +16,7 @@ from updater.errors import RegistryError
 from updater.model.image import DOCKER_HUB, is_digest, is_tag
 from updater.registry.challenge import next_link
 from updater.registry.credentials.base import Credentials
-from updater.registry.description import Description, Known, Part, describe, nothing_known
+from updater.registry.description import Description, Fetch, Known, Part, complete, describe, nothing_known
 from updater.registry.exchange import Exchange, NotFound, Question, address, origin
 from updater.registry.login import Login, LoginRefused
 from updater.registry.sender import Sender
@@ -149,8 +149,18 @@ class Registry:
         Raises NotFound where the repository or the tag is gone, LoginRefused and RegistryError.
         """
         _expect_reference(reference)
-        deadline = self._deadline()
+        what = f"manifest {self.host}/{repository}:{reference}"
+        return describe(self._fetch(repository, self._deadline()), reference, what, created=created, known=known)
 
+    def complete(self, repository: str, known: Description, *, within: float) -> Description:
+        """Return a description with its date and origin, where it is that of an index and lacks them.
+
+        Two requests at most, which take `within` seconds at most. Raises LoginRefused and RegistryError.
+        """
+        what = f"manifest {self.host}/{repository}@{known.digest}"
+        return complete(self._fetch(repository, min(self._deadline(), time.monotonic() + within)), known, what)
+
+    def _fetch(self, repository: str, deadline: float) -> Fetch:
         def fetch(part: Part, at: str) -> Answer:
             accept, max_bytes = (MANIFEST_TYPES, MANIFEST_BYTES) if part == "manifests" else ("*/*", CONFIG_BYTES)
             # one kind for both: the right to read manifests is the right to read blobs, so no second token is due
@@ -159,8 +169,7 @@ class Registry:
             self._exchange.expect(answer, f"{part.removesuffix('s')} {self.host}/{repository}:{at}")
             return answer
 
-        what = f"manifest {self.host}/{repository}:{reference}"
-        return describe(fetch, reference, what, created=created, known=known)
+        return fetch
 
     def _deadline(self) -> float:
         return time.monotonic() + self._scan_seconds

@@ -1,4 +1,4 @@
-"""What one tag or digest of a repository is: its digest, its platforms, and when it was created.
+"""What one tag or digest of a repository is: its digest, its platforms, when it was created, and where it comes from.
 
 Everything is read from bytes whose digest was checked, so a description never changes for its digest.
 https://github.com/opencontainers/image-spec/blob/main/image-index.md
@@ -10,13 +10,15 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from updater.errors import RegistryError
 from updater.model.image import is_digest
+from updater.model.origin import NOWHERE, Origin
 from updater.registry.exchange import NotFound
+from updater.registry.labels import read_origin
 from updater.transport.http import Answer
 
 MAX_PLATFORMS = 128  # of one index; official images have some twenty
@@ -46,13 +48,17 @@ class Description:
     created        aware, in UTC; None where nothing usable says it (a date before 1981 is none). That of an index is
                    that of its linux/amd64 image, else of its first one
     platforms      `os/architecture[/variant]` in lower case, without attestations; empty where nothing says them
-    asked_created  False: `created` was not looked for, so its None says nothing
+    asked_created  False: no configuration was read, so that `created` and what `origin` lacks say nothing
+    origin         what annotations say, and labels where these do not; those of an index are of that same image
+    speaker        of an index, the digest of that image; None where there is none
     """
 
     digest: str
     created: datetime | None
     platforms: frozenset[str]
     asked_created: bool = True
+    origin: Origin = NOWHERE
+    speaker: str | None = field(default=None, compare=False)  # where to ask on, not what it is
 
     def answers(self, *, created: bool) -> bool:
         """Whether it holds what is asked; digest and platforms it always has."""
@@ -81,12 +87,45 @@ def describe(fetch: Fetch, reference: str, what: str, *, created: bool, known: K
     if remembered is not None and remembered.answers(created=created):
         return remembered
     if "manifests" in document:
-        platforms = _platforms_of_index(document, what)
-        date = _created_of_index(fetch, document, what) if created else None
-        return Description(digest, date, platforms, asked_created=created)
+        return _index(fetch, document, digest, what, created=created)
     config = _config(fetch, document, what)
     platform = _platform(config)
-    return Description(digest, _date(config.get("created")), frozenset({platform} if platform else ()))
+    platforms = frozenset({platform} if platform else ())
+    return Description(digest, _date(config.get("created")), platforms, origin=_origin(document, config))
+
+
+def complete(fetch: Fetch, known: Description, what: str) -> Description:
+    """Return the description of an index with what its image says, its date and origin, without reading it again.
+
+    Raises RegistryError.
+    """
+    return known if known.asked_created else _heard(fetch, known, {"digest": known.speaker}, what)
+
+
+def _index(fetch: Fetch, document: Document, digest: str, what: str, *, created: bool) -> Description:
+    speaker = _speaker(document)
+    told = speaker.get("digest") if speaker else None
+    known = Description(
+        digest,
+        None,
+        _platforms_of_index(document, what),
+        asked_created=False,
+        origin=_origin(document, {}),
+        speaker=told if isinstance(told, str) and is_digest(told) else None,
+    )
+    if not created:
+        return known
+    return _heard(fetch, known, speaker, what) if speaker else replace(known, asked_created=True)
+
+
+def _heard(fetch: Fetch, index: Description, speaker: Document, what: str) -> Description:
+    """Return the description of an index with what its image says; an index in an index says nothing."""
+    child = _manifest(_part(fetch, "manifests", speaker, what), what)
+    if "manifests" in child:
+        return replace(index, asked_created=True)
+    config = _config(fetch, child, what)
+    origin = index.origin.over(_origin(child, config))
+    return replace(index, created=_date(config.get("created")), asked_created=True, origin=origin)
 
 
 def _manifest(answer: Answer, what: str) -> Document:
@@ -174,14 +213,17 @@ def _platforms_of_index(index: Document, what: str) -> frozenset[str]:
     return found
 
 
-def _created_of_index(fetch: Fetch, index: Document, what: str) -> datetime | None:
-    """Return the date of the linux/amd64 image, else of the first one; an index in an index has none."""
+def _speaker(index: Document) -> Document | None:
+    """Return the linux/amd64 image, else the first one; an index in an index is none."""
     images = [entry for entry in _entries(index) if entry.get("mediaType") not in _INDEX_TYPES]
-    if not images:
-        return None
-    chosen = next((entry for entry in images if _platform(entry.get("platform")) == _PREFERRED), images[0])
-    child = _manifest(_part(fetch, "manifests", chosen, what), what)
-    return None if "manifests" in child else _date(_config(fetch, child, what).get("created"))
+    preferred = (entry for entry in images if _platform(entry.get("platform")) == _PREFERRED)
+    return next(preferred, images[0] if images else None)
+
+
+def _origin(document: Document, config: Document) -> Origin:
+    """Read the annotations of a document, and the labels of a configuration."""
+    settings = config.get("config")
+    return read_origin(document.get("annotations"), settings.get("Labels") if isinstance(settings, dict) else None)
 
 
 def _platform(value: object) -> str | None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
+from updater.model.origin import Origin
 from updater.model.tag import Described
 from updater.store.batches import KEPT, batches, chore_is_due
 from updater.store.database import Database
@@ -44,7 +45,7 @@ class Descriptions:
         return found
 
     def put(self, found: Mapping[str, Described], now: datetime) -> None:
-        """Store what was found; a digest keeps the time when it was first seen, and a date that was once asked for."""
+        """Store what was found; a digest keeps the time when it was first seen, and what was once asked for."""
         if not found:
             return
         with self._database.transaction() as connection:
@@ -71,10 +72,12 @@ class Descriptions:
             self._memory.update(known)
 
 
+_ORIGIN = ("source", "revision", "version", "url")
+_FACTS = ("created", "asked_created", "platforms", "first_seen", *_ORIGIN, "speaker")
 _REPLACE = (
     update(descriptions)
     .where(descriptions.c.digest == bindparam("key"))
-    .values({name: bindparam(name) for name in ("created", "asked_created", "platforms", "first_seen")})
+    .values({name: bindparam(name) for name in _FACTS})
 )
 
 
@@ -91,14 +94,21 @@ def _touch(connection: Connection, digests: Iterable[str], now: datetime) -> Non
 
 
 def _described(row: Row[tuple[object, ...]]) -> Described:
-    return Described(aware(row.created), frozenset(row.platforms.split()), row.asked_created, aware(row.first_seen))
+    return Described(
+        aware(row.created),
+        frozenset(row.platforms.split()),
+        row.asked_created,
+        aware(row.first_seen),
+        Origin(row.source, row.revision, row.version, row.url),
+        row.speaker,
+    )
 
 
 def _merged(before: Described | None, new: Described, now: datetime) -> Described:
     if before is None:
         return replace(new, first_seen=now)
-    dated = new if new.asked_created else before
-    return replace(new, created=dated.created, asked_created=dated.asked_created, first_seen=before.first_seen)
+    asked = new if new.asked_created else before
+    return replace(asked, platforms=new.platforms, first_seen=before.first_seen)
 
 
 def _row(key: str, digest: str, known: Described) -> dict[str, object]:
@@ -108,4 +118,6 @@ def _row(key: str, digest: str, known: Described) -> dict[str, object]:
         "asked_created": known.asked_created,
         "platforms": "\n".join(sorted(known.platforms)),
         "first_seen": naive(known.first_seen),
+        **{name: getattr(known.origin, name) for name in _ORIGIN},
+        "speaker": known.speaker,
     }

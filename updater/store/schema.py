@@ -50,6 +50,11 @@ descriptions = Table(
     Column("created", DateTime),  # UTC
     Column("asked_created", Boolean, nullable=False),
     Column("platforms", Text, nullable=False),  # one a line, sorted
+    Column("source", Text),
+    Column("revision", String(64)),
+    Column("version", String(128)),
+    Column("url", Text),
+    Column("speaker", String(160)),  # the image in an index that says what the index does not
     Column("first_seen", DateTime, nullable=False),  # UTC
     Column("used", DateTime, nullable=False),  # UTC, to a week
 )
