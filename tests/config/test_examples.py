@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from updater.config.load import load
-from updater.config.problems import known_keys
+from updater.config.problems import NOTIFICATIONS, known_keys, known_kinds
 from updater.config.settings import NOT_YET
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -26,7 +26,7 @@ def test_every_example_loads(file: Path) -> None:
 
 def test_the_shortest_example_is_short() -> None:
     text = (CONFIG / "updater.yaml").read_text()
-    assert len([line for line in text.splitlines() if line and not line.startswith("#")]) <= 6
+    assert len([line for line in text.splitlines() if line and not line.startswith("#")]) <= 7
 
 
 def test_the_full_example_shows_every_key_once_somewhere() -> None:
@@ -35,11 +35,16 @@ def test_the_full_example_shows_every_key_once_somewhere() -> None:
     _collect(yaml.safe_load((CONFIG / "full.yaml").read_text()), "", shown)
     hidden = {
         f"{place}.{key}"
-        for place, keys in known_keys().items()
+        for place, keys in (known_keys() | known_keys(NOTIFICATIONS)).items()
         if (section := place.rpartition(".")[2]) not in {"credentials", "policy", "defaults", "update[]"}
         for key in keys - shown[section]
     }
     assert hidden == {"repositories[].network"}  # shown at a registry
+
+
+def test_the_full_example_shows_every_kind_of_channel() -> None:
+    channels = yaml.safe_load((CONFIG / "full.yaml").read_text())["notifications"]["channels"]
+    assert {channel["kind"] for channel in channels} == known_kinds(NOTIFICATIONS)["notifications.channels[]"]
 
 
 def _collect(tree: Any, place: str, shown: dict[str, set[str]]) -> None:
