@@ -14,12 +14,17 @@ from tests.lab.statements import statements, writes
 from updater.errors import StoreError
 from updater.model.people import HeldBy, People
 from updater.store.database import Database
-from updater.store.holds import Holds
+from updater.store.holds import Holds, expire_holds
 
 AT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 LATER = AT + timedelta(hours=1)
 WEEK = AT + timedelta(days=7)
 API = "api/prod"
+
+
+def expire(database: Database, at: datetime) -> dict[str, HeldBy]:
+    with database.transaction() as connection:
+        return expire_holds(connection, at)
 
 
 @pytest.fixture
@@ -126,15 +131,15 @@ def test_a_hold_ends_by_itself(database: Database, at: datetime, holds: bool) ->
     held = Holds(database)
     held.hold(API, "", AT, until=WEEK)
     assert (API in held.read(at)) is holds
-    assert (API in held.expire(at)) is not holds
+    assert (API in expire(database, at)) is not holds
 
 
 def test_a_hold_that_is_over_is_told_once(database: Database) -> None:
     held = Holds(database)
     held.hold(API, "an incident", AT, until=WEEK)
     held.hold("web", "", AT)
-    assert held.expire(WEEK) == {API: HeldBy(AT, "an incident", WEEK)}
-    assert held.expire(WEEK) == {}
+    assert expire(database, WEEK) == {API: HeldBy(AT, "an incident", WEEK)}
+    assert expire(database, WEEK) == {}
     assert held.read(WEEK).keys() == {"web"}
 
 
@@ -149,7 +154,7 @@ def test_reading_writes_nothing(database: Database) -> None:
     Holds(database).hold(API, "", AT, until=WEEK)
     with statements(database) as asked:
         Holds(database).read(WEEK)
-        Holds(database).expire(LATER)
+        Holds(database).over(LATER)
     assert writes(asked) == []
 
 
@@ -178,7 +183,7 @@ def test_processes_that_write_at_once_do_not_disturb_each_other(tmp_path: Path) 
         assert (process.returncode, errors) == (0, b"")
     database = Database(url)
     assert Holds(database).read(AT)["web"] == People(None, AT)
-    assert len(Holds(database).expire(AT)) == 1
+    assert len(expire(database, AT)) == 1
     database.close()
 
 
@@ -190,8 +195,9 @@ def test_of_several_processes_one_is_told_of_the_end(tmp_path: Path) -> None:
     database.close()
     code = (
         "import sys; from datetime import UTC, datetime; from updater.store.database import Database;"
-        "from updater.store.holds import Holds;"
-        "print(len(Holds(Database(sys.argv[1])).expire(datetime(2026, 11, 23, 8, 0, tzinfo=UTC))))"
+        "from updater.store.journal import Journal, Writing; told = {};"
+        "plan = lambda known: told.update(known.expired) or Writing();"
+        "Journal(Database(sys.argv[1])).write(plan, datetime(2026, 11, 23, 8, 0, tzinfo=UTC)); print(len(told))"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE) for _ in range(3)]
     assert sum(int(process.communicate(timeout=120)[0]) for process in running) == 30

@@ -12,10 +12,15 @@ import pytest
 
 from updater.errors import StoreError
 from updater.store.database import Database
+from updater.store.journal import Journal, Writing
 from updater.store.polls import Poll, Polls
 
 AT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 POLL = Poll("api/prod", AT, 0, None, "held", "level")
+
+
+def write(database: Database, batch: list[Poll]) -> None:
+    Journal(database).write(lambda _: Writing(batch), AT)
 
 
 def url(folder: Path) -> str:
@@ -24,7 +29,7 @@ def url(folder: Path) -> str:
 
 def test_polls_come_back_after_a_restart(tmp_path: Path) -> None:
     database = Database(url(tmp_path))
-    Polls(database).write([POLL, replace(POLL, item="web", retry_at=AT + timedelta(minutes=1))])
+    write(database, [POLL, replace(POLL, item="web", retry_at=AT + timedelta(minutes=1))])
     database.close()
     again = Database(url(tmp_path))
     assert Polls(again).read() == {
@@ -35,23 +40,26 @@ def test_polls_come_back_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_a_poll_replaces_the_one_before(tmp_path: Path) -> None:
-    polls = Polls(Database(url(tmp_path)))
-    polls.write([POLL])
-    polls.write([replace(POLL, outcome="updated", failures=2)])
+    database = Database(url(tmp_path))
+    polls = Polls(database)
+    write(database, [POLL])
+    write(database, [replace(POLL, outcome="updated", failures=2)])
     assert polls.read() == {"api/prod": replace(POLL, outcome="updated", failures=2)}
 
 
 def test_times_are_stored_in_utc(tmp_path: Path) -> None:
-    polls = Polls(Database(url(tmp_path)))
-    polls.write([replace(POLL, at=AT.astimezone(timezone(timedelta(hours=8))))])
+    database = Database(url(tmp_path))
+    polls = Polls(database)
+    write(database, [replace(POLL, at=AT.astimezone(timezone(timedelta(hours=8))))])
     assert polls.read()["api/prod"].at == AT
 
 
 def test_ten_thousand_polls_are_one_batch(tmp_path: Path) -> None:
-    polls = Polls(Database(url(tmp_path)))
+    database = Database(url(tmp_path))
+    polls = Polls(database)
     batch = [replace(POLL, item=f"i{n}") for n in range(10_000)]
-    polls.write(batch)
-    polls.write(batch)
+    write(database, batch)
+    write(database, batch)
     assert len(polls.read()) == 10_000
 
 
@@ -93,7 +101,7 @@ def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
     database = Database(url(tmp_path))
     polls = Polls(database)
     with pytest.raises(StoreError):
-        polls.write([POLL, replace(POLL, item="web", reason=None)])  # type: ignore[arg-type]
+        write(database, [POLL, replace(POLL, item="web", reason=None)])  # type: ignore[arg-type]
     assert polls.read() == {}
 
 

@@ -100,6 +100,7 @@ def preload() -> None:
     import updater.cli.main
     import updater.cli.show
     import updater.daemon.build
+    import updater.daemon.couriers
     import updater.daemon.remember
     import updater.pipeline.update  # noqa: F401
 
@@ -159,16 +160,19 @@ def remember_forever(config: Path) -> NoReturn:
     from datetime import UTC, datetime
 
     from updater.config.load import load
-    from updater.daemon.remember import remember
+    from updater.daemon.remember import open_state, remember
     from updater.model.decision import Reason
     from updater.pipeline.report import Report, held
+    from updater.store.journal import Journal
 
     settings = load(config)
+    journal = Journal(open_state(settings))
     rows = [held(item, Reason.SUSPENDED, "") for item in settings.items]
     number = 0
     while True:
         number += 1
-        remember(settings, Report([replace(row, reason=str(number)) for row in rows]), datetime.now(UTC))
+        report = Report([replace(row, reason=str(number)) for row in rows])
+        remember(settings, journal, report, datetime.now(UTC))
 
 
 def children() -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,12 @@ import typer
 from updater.cli.options import Config, Json, Name, choose, load, print_json
 
 if TYPE_CHECKING:
+    from updater.config.settings import Settings
+    from updater.pipeline.look import World
     from updater.pipeline.report import Report
+    from updater.store.database import Database
+
+MESSAGES = 30.0  # seconds that `once` waits for its messages; what is left stays in the queue
 
 
 def once(ctx: typer.Context, name: Name = None, config: Config = None, json: Json = False) -> None:
@@ -36,23 +42,35 @@ def check(
 
 def _cycle(ctx: typer.Context, name: str | None, config: Config, *, write: bool) -> Report:
     from updater.cli.show import progress
-    from updater.daemon.build import build
-    from updater.daemon.remember import remember
-    from updater.errors import UpdaterError
-    from updater.pipeline.report import Failure
+    from updater.daemon.build import build, prepare
+    from updater.daemon.remember import open_state
     from updater.pipeline.update import update
 
     settings = load(ctx, config)
     items = choose(settings.items, name)
     now = datetime.now(UTC)
-    with build(settings) as world, progress() as shown:
-        report = update(world, items, now, write=write, progress=shown)
-    if write:
-        try:
-            remember(settings, report, now)
-        except UpdaterError as err:  # what was pushed is still told
-            report.failures.append(Failure("state", str(err)))
+    prepare(settings.data)
+    with closing(open_state(settings)) as database, build(settings, database=database) as world:
+        with progress() as shown:
+            report = update(world, items, now, write=write, progress=shown)
+        if write:
+            _tell(settings, database, world, report, now)
     return report
+
+
+def _tell(settings: Settings, database: Database, world: World, report: Report, now: datetime) -> None:
+    """Store what the cycle tells, and send it; what was pushed is still shown where that fails."""
+    from updater.daemon.couriers import couriers, deliver
+    from updater.daemon.remember import remember
+    from updater.errors import UpdaterError
+    from updater.pipeline.report import Failure
+
+    try:
+        remember(settings, world.memory().journal, report, now)
+        with couriers(settings, database) as made:
+            deliver(made, MESSAGES)
+    except UpdaterError as err:
+        report.failures.append(Failure("state", str(err)))
 
 
 def _show(report: Report, *, json: bool, diff: bool) -> None:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, field_validator
 from updater.config.base import MAX_TEXT, Section, is_host
 from updater.config.repositories import Branch
 from updater.model.durations import Duration, Interval, duration
+from updater.model.event import Subject
 from updater.model.image import DOCKER_HUB, ImageRef
 from updater.policies.rule import Rule
 from updater.sync.windows import Window
@@ -48,6 +49,11 @@ class Item:
     pattern: str | None = None
     image_name: str = ""
     windows: tuple[Window, ...] = ()
+
+    @property
+    def subject(self) -> Subject:
+        """What events about it are about."""
+        return Subject(image=self.image_name or self.name, item=self.name, reference=self.image)
 
 
 class Poll(Section):

@@ -39,11 +39,17 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @contextmanager
-def build(settings: Settings, *, everything: bool = False, database: Database | None = None) -> Iterator[World]:
+def build(
+    settings: Settings,
+    *,
+    everything: bool = False,
+    database: Database | None = None,
+    written: Callable[[], object] = lambda: None,
+) -> Iterator[World]:
     """Yield the clients of one configuration and close them at the end.
 
     `everything` finds references to every image, not only to those that are tracked. The state is opened when it is
-    first needed, unless a database is given, which stays open.
+    first needed, unless a database is given, which stays open. `written` is called when there is something to send.
     """
     prepare(settings.data)
     clients: list[Http] = []
@@ -77,7 +83,7 @@ def build(settings: Settings, *, everything: bool = False, database: Database | 
             registry_of,
             lambda repo: clone_of(repo.name, repo),
             lambda repo, branch: finder(repo.name, branch),
-            _once(partial(_memory, closing, database, settings)),
+            _once(partial(_memory, closing, database, settings, written)),
         )
     finally:
         for client in clients:
@@ -100,15 +106,18 @@ def _once(make: Callable[..., T]) -> Callable[..., T]:
     return get
 
 
-def _memory(closing: list[Database], database: Database | None, settings: Settings) -> Memory:
+def _memory(
+    closing: list[Database], database: Database | None, settings: Settings, written: Callable[[], object]
+) -> Memory:
     from updater.daemon.remember import open_state  # SQLAlchemy is loaded where the state is used
     from updater.store.descriptions import Descriptions
     from updater.store.holds import Holds
+    from updater.store.journal import Journal
     from updater.store.tags import Tags
 
     if database is None:
         closing.append(database := open_state(settings))
-    return Memory(Tags(database), Descriptions(database), Holds(database))
+    return Memory(Tags(database), Descriptions(database), Holds(database), Journal(database, written))
 
 
 def prepare(data: Path) -> None:

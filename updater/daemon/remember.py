@@ -1,14 +1,18 @@
-"""Stores what a cycle found, so that a restart neither asks nor says everything again."""
+"""Stores what a cycle found and did, and who is to be told of it, in one transaction."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from updater.config.settings import Settings
-from updater.pipeline.report import Outcome, Report, Row, weightiest
-from updater.secrets import SecretRef, redact
+from updater.pipeline.report import Report
+from updater.pipeline.route import remind, route
+from updater.pipeline.tell import addressed, configuration, expired, polls_of, subjects_of, tell
+from updater.secrets import SecretRef
 from updater.store.database import Database
-from updater.store.polls import Poll, Polls
+from updater.store.journal import Journal, Standing, Writing
+from updater.store.polls import Poll
 
 
 def open_state(settings: Settings) -> Database:
@@ -21,30 +25,44 @@ def state_url(settings: Settings) -> str:
     return settings.state.resolve() if isinstance(settings.state, SecretRef) else settings.state
 
 
-def remember(settings: Settings, report: Report, now: datetime) -> None:
-    """Store the outcome of a cycle. Raises StoreError."""
-    database = open_state(settings)
-    try:
-        polls = Polls(database)
-        polls.write(list(polls_of(report, polls.read(), now).values()))
-    finally:
-        database.close()
+def remember(settings: Settings, journal: Journal, report: Report, now: datetime) -> dict[str, Poll]:
+    """Store a cycle and what it tells, and return the poll of each item. Raises StoreError."""
+    polls: dict[str, Poll] = {}
+
+    def plan(standing: Standing) -> Writing:
+        polls.update(polls_of(report, standing.polls, now))
+        return tell(report, polls, settings, standing, now)
+
+    items = {row.item.name for row in report.rows}
+    journal.write(_routed(plan, settings, now), now, items, subjects_of(report))
+    return polls
 
 
-def polls_of(report: Report, before: dict[str, Poll], now: datetime) -> dict[str, Poll]:
-    """Return the poll of every item in a report; failures in a row are counted on."""
-    rows: dict[str, list[Row]] = {}
-    for row in report.rows:
-        rows.setdefault(row.item.name, []).append(row)
-    found = {}
-    for name, of_item in rows.items():
-        first = weightiest(of_item)
-        last = before.get(name)
-        failures = 1 + (last.failures if last else 0) if first.outcome is Outcome.FAILED else 0
-        retry = [f.retry_at for f in report.failures if f.retry_at and f.what == f"image {_image(first)}"]
-        found[name] = Poll(name, now, failures, max(retry, default=None), first.outcome.value, redact(first.reason))
-    return found
+def remember_configuration(settings: Settings, journal: Journal, problems: list[str], now: datetime) -> None:
+    """Store that a new configuration was not taken, and why; without problems that it was. Raises StoreError."""
+    journal.write(_routed(lambda standing: configuration(problems, standing, now), settings, now), now, (), {""})
 
 
-def _image(row: Row) -> str:
-    return row.reference.image.name if row.reference else ""
+def remember_time(settings: Settings, journal: Journal, now: datetime, *, reminders: bool) -> dict[str, str]:
+    """Store what the passing of time tells: holds that are over, and with `reminders` what holds still.
+
+    Return the holds that are over, by item, with why they were. Raises StoreError.
+    """
+    over: dict[str, str] = {}
+
+    def plan(standing: Standing) -> Writing:
+        over.update(standing.expired)
+        writing = _routed(lambda known: expired(settings, known, now), settings, now)(standing)
+        if reminders:
+            writing.posts += remind(standing, settings.notifications, now)
+        return writing
+
+    journal.write(plan, now, (), None if reminders else ())
+    return over
+
+
+def _routed(plan: Callable[[Standing], Writing], settings: Settings, now: datetime) -> Callable[[Standing], Writing]:
+    """Let a plan be told to whom the configuration says."""
+    return lambda standing: addressed(
+        plan(standing), standing, lambda event, known: route(event, known, settings.notifications, now)
+    )

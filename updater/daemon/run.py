@@ -33,12 +33,14 @@ from updater.config.settings import Settings
 from updater.daemon import heartbeat
 from updater.daemon.agenda import Agenda
 from updater.daemon.build import build, prepare, unusable
+from updater.daemon.couriers import Couriers
 from updater.daemon.logs import configure
-from updater.daemon.remember import open_state, polls_of, state_url
+from updater.daemon.remember import open_state, remember, remember_configuration, remember_time, state_url
 from updater.errors import ConfigError, Problem, StoreError, UpdaterError
 from updater.model.people import People
 from updater.pipeline.look import World
 from updater.pipeline.report import Outcome, Report, unique
+from updater.pipeline.tell import polls_of
 from updater.pipeline.update import update
 from updater.store.database import Database
 from updater.store.polls import Poll, Polls
@@ -46,6 +48,7 @@ from updater.transport import process
 
 PULSE = 1.0  # seconds between two looks at what is due
 DRAIN = 18.0  # seconds for what is under way at SIGTERM; Kubernetes kills after 30, the contract says 20
+REMIND = 60.0  # seconds between two looks at what still holds
 MAX_JOBS = 50  # threads at the most: a registry that hangs holds one
 
 log = structlog.get_logger()
@@ -58,6 +61,7 @@ class _Generation:
     settings: Settings
     world: World
     agenda: Agenda
+    couriers: Couriers
     closing: ExitStack
 
 
@@ -76,6 +80,7 @@ class Daemon:
         self._failing: dict[str, frozenset[str]] = {}  # what failed and was said, and the items that met it
         self._mute = False
         self._people: dict[str, People] = {}
+        self._reminded = time.monotonic()
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code."""
@@ -88,19 +93,21 @@ class Daemon:
             self._database: Database = open_state(self._first)
             closing.callback(self._database.close)
             closing.callback(heartbeat.stop, self._first.data)
-            self._polls = Polls(self._database)
-            self._known = self._polls.read()
+            self._known = Polls(self._database).read()
             self._now = self._generation(self._first)
+            remember_configuration(self._first, self._now.world.memory().journal, [], datetime.now(UTC))
             self._scheduler = self._clock()
             log.info("started", version=__version__, images=len(self._first.items), data=str(self._first.data))
             self._watch(signals)
             return self._drain()
 
     def _generation(self, settings: Settings) -> _Generation:
-        closing = ExitStack()
-        world = closing.enter_context(build(settings, database=self._database))
-        agenda = Agenda(settings.items, self._known, datetime.now(UTC), time.monotonic())
-        return _Generation(settings, world, agenda, closing)
+        with ExitStack() as closing:  # of what is made before something cannot be made
+            couriers = Couriers(settings, self._database)
+            closing.callback(couriers.close)
+            world = closing.enter_context(build(settings, database=self._database, written=couriers.wake))
+            agenda = Agenda(settings.items, self._known, datetime.now(UTC), time.monotonic())
+            return _Generation(settings, world, agenda, couriers, closing.pop_all())
 
     def _clock(self) -> BackgroundScheduler:
         hosts = self._now.agenda.hosts
@@ -155,9 +162,12 @@ class Daemon:
 
     def _listen(self, now: datetime) -> None:
         """Look at once at what people spoke about; say which holds are over."""
-        holds = self._now.world.memory().holds
-        for item, held in holds.expire(now).items():
-            log.info("hold_expired", image=item, held=held.reason or held.by)
+        memory = self._now.world.memory()
+        holds, reminders = memory.holds, time.monotonic() - self._reminded > REMIND
+        if reminders or holds.over(now):
+            self._reminded = time.monotonic() if reminders else self._reminded
+            for item, why in remember_time(self._now.settings, memory.journal, now, reminders=reminders).items():
+                log.info("hold_expired", image=item, held=why)
         people = holds.read(now)
         spoken = {item for item in people.keys() | self._people.keys() if people.get(item) != self._people.get(item)}
         self._now.agenda.wake(spoken, time.monotonic())
@@ -189,16 +199,16 @@ class Daemon:
 
     def _look(self, now: _Generation, due: list[Item], at: datetime) -> None:
         report = update(now.world, due, at)
-        polls = polls_of(report, self._known, at)
+        try:
+            polls = remember(now.settings, now.world.memory().journal, report, at)
+        except StoreError as err:
+            log.error("state_not_written", error=str(err))
+            polls = polls_of(report, self._known, at)  # commits that were not told are found in Git again
         self._tell(report, polls)
         pauses = {p.item: (p.retry_at - at).total_seconds() for p in polls.values() if p.retry_at}
         failures = {p.item: p.failures for p in polls.values()}
         now.agenda.done(due, failures, pauses, time.monotonic())
         self._known |= polls
-        try:
-            self._polls.write(list(polls.values()))
-        except StoreError as err:
-            log.error("state_not_written", error=str(err))
 
     def _tell(self, report: Report, polls: dict[str, Poll]) -> None:
         """Log what changed: commits always, an outcome once."""
@@ -241,14 +251,27 @@ class Daemon:
             try:
                 new = self._renewed()
             except ConfigError as err:
-                log.error("config_rejected", problems=[str(problem) for problem in err.problems])
+                problems = [str(problem) for problem in err.problems]
+                log.error("config_rejected", problems=problems)
+                self._remember_configuration(problems)
                 self._rejected = err if isinstance(err, Rejected) else Rejected(list(err.problems), self._read.files)
                 return
-            self._now.closing.close()
-            self._now, self._rejected = new, None
+            old, self._now, self._rejected = self._now, new, None
+            old.couriers.stop()
+            # An attempt that is under way may take its time: who closes waits for it, and nothing here may.
+            threading.Thread(target=old.closing.close, daemon=True).start()
+            self._remember_configuration([])
             configure(new.settings.log.level, new.settings.log.format)
             log.info("config_loaded", images=len(new.settings.items))
         self._restart_clock()
+
+    def _remember_configuration(self, problems: list[str]) -> None:
+        try:
+            remember_configuration(
+                self._now.settings, self._now.world.memory().journal, problems, datetime.now(UTC)
+            )  # fmt: skip
+        except StoreError as err:
+            log.error("state_not_written", error=str(err))
 
     def _renewed(self) -> _Generation:
         """Return what the files say now. Raises ConfigError, also for what this process cannot take up."""
@@ -275,6 +298,7 @@ class Daemon:
         """Let what is under way end; what has not by the deadline is ended, the next start converges."""
         self._stopping.set()
         self._now.world.stop.set()
+        self._now.couriers.stop()
         end = time.monotonic() + DRAIN
         with self._idle:
             idle = self._idle.wait_for(lambda: self._active == 0, timeout=DRAIN)
@@ -283,6 +307,7 @@ class Daemon:
             process.end_children()
             with self._idle:
                 idle = self._idle.wait_for(lambda: self._active == 0, timeout=max(0.5, end + 1 - time.monotonic()))
+        self._now.couriers.close(max(0.5, end + 1 - time.monotonic()))
         log.info("stopped", drained=idle)
         if not idle:  # a thread that cannot be ended would keep the interpreter alive
             heartbeat.stop(self._first.data)

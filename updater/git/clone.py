@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from updater.errors import GitError, PushRefused, PushRejected
 from updater.git import commit as commits
 from updater.git import folder as folders
-from updater.git import lock as locks
+from updater.transport import lock as locks
 from updater.git import log as logs
 from updater.git import push as pushes
 from updater.git.blobs import Blobs, Damaged
@@ -194,9 +194,11 @@ class Clone:
         grep: str = "",
         files: bool = False,
         path: str = "",
+        after: str = "",
     ) -> tuple[Logged, ...]:
         """Return at most `limit` commits, newest first, along first parents, none committed before `since`.
 
+        With `after` only those count that this revision does not have; GitError where the clone does not know it.
         `grep` is an extended regular expression of ours: only commits with a line like it count. With `files` each
         tells what it changed; with `path` only those count that changed this file. Where all that is larger than
         MAX_LOG the oldest are left out.
@@ -207,8 +209,10 @@ class Clone:
             *(logs.FILES if files else ()),
         )
         template = ("log", "--first-parent", f"--max-count={int(limit)}", *options, *logs.FORMAT)
-        call = Call(template, (_hash(revision),), ("--", path) if path else ("--",))
-        done = self._healed(lambda: self._log(call))
+        revisions = (_hash(revision), *((f"^{_hash(after)}",) if after else ()))
+        call = Call(template, revisions, ("--", path) if path else ("--",))
+        # A revision that is gone, because the history was written anew, is no damage that another clone would heal.
+        done = self._log(call) if after else self._healed(lambda: self._log(call))
         found = logs.parse_log(done.stdout)
         return found[:-1] if done.cut else found
 

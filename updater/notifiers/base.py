@@ -113,12 +113,12 @@ class Notifier(Member, ABC):
     """One channel of the configuration.
 
     merges    whether several events may be one message
-    limit     how often it may be sent to
+    limit     how often it may be sent to; None: as often as one likes
     max_bytes  of one rendered message; what is larger is cut into several, and a single event is shortened
     """
 
     merges: ClassVar[bool] = True
-    limit: ClassVar[Limit] = Limit(60, 60.0)
+    limit: ClassVar[Limit | None] = Limit(60, 60.0)
     max_bytes: ClassVar[int] = 16_000
 
     name: str | None = Field(None, min_length=1, max_length=64, description="how routes call it; default its kind")
@@ -259,7 +259,8 @@ class WebhookAddress(HttpNotifier):
             raise PydanticCustomError("at", "{said}", {"said": f"found {found}, expected one of them", "key": "kind"})
         if self.base_url is not None:
             try:
-                checked(self.base_url)
+                if "?" in checked(self.base_url):
+                    raise NotifyError("found a query, where a secret would stand")
             except NotifyError as err:
                 raise PydanticCustomError(
                     "at", "{said}", {"said": f"{err}; expected https://host[:port][/path]", "key": "base_url"}

@@ -13,7 +13,7 @@ from updater.model.change import Change
 from updater.model.commit import Commit
 from updater.pipeline.edit import Wanted, edit
 from updater.pipeline.look import PUSH_WAIT_CAP, Checkout, World, look
-from updater.pipeline.report import Failure, Outcome, Row, Written
+from updater.pipeline.report import Cause, Failure, Outcome, Row, Written
 from updater.transport.pace import backoff
 
 PUSH_TRIES = 12  # a branch that eight writers share took five at most (measured)
@@ -51,9 +51,11 @@ def draft(world: World, checkout: Checkout, rows: Sequence[Row], wanted: Sequenc
     return Plan(told, changes, failures)
 
 
-def failed(row: Row, error: str) -> Row:
+def failed(row: Row, error: str, cause: Cause | None = None) -> Row:
     """Return the row of what was to be updated, and was not."""
-    return replace(row, outcome=Outcome.FAILED, reason=error, why=error) if row.outcome is Outcome.UPDATED else row
+    if row.outcome is not Outcome.UPDATED:
+        return row
+    return replace(row, outcome=Outcome.FAILED, reason=error, why=error, cause=cause)
 
 
 def land(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +12,7 @@ from updater.config.images import Item
 from updater.model.change import Change, Reference
 from updater.model.commit import Commit
 from updater.model.decision import Decision, Reason
+from updater.model.event import Kind, Subject
 from updater.secrets import redact
 
 
@@ -29,8 +30,28 @@ WEIGHT = {outcome: weight for weight, outcome in enumerate(Outcome)}
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """What several rows, or a whole cycle, failed about: it is told once, not once for each of them.
+
+    topic  tells failures of one subject apart: a registry that denies one image is not down
+    """
+
+    kind: Kind
+    subject: Subject
+    topic: str
+
+    @property
+    def key(self) -> str:
+        """Its identity."""
+        return f"{self.topic} {self.subject.key}"
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One reference, or one item without any; `reason` is a word of the contract, or an error in words."""
+    """One reference, or one item without any; `reason` is a word of the contract, or an error in words.
+
+    `cause` is set where it failed for a reason that is not its own.
+    """
 
     item: Item
     outcome: Outcome
@@ -43,6 +64,7 @@ class Row:
     branch: str | None = None
     reference: Reference | None = None
     decision: Decision | None = None
+    cause: Cause | None = None
 
     def place(self) -> dict[str, Any]:
         """Return the row of one reference."""
@@ -67,6 +89,7 @@ class Failure:
     what: str
     error: str
     retry_at: datetime | None = None
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +102,33 @@ class Written:
     commit: Commit | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A commit of ours that is on a branch and was not told yet; `owners` are items by image in full and file."""
+
+    repository: str
+    branch: str
+    revision: str
+    at: datetime
+    message: str
+    owners: Mapping[tuple[str, str], Item]
+
+
 @dataclass(slots=True)
 class Report:
-    """Everything that a cycle has to say."""
+    """Everything that a cycle has to say.
+
+    heads   where each branch was when it was last read or written, by repository and branch
+    landed  commits since it was last told what happened there; those that are `written` now come last
+    realms  token services that got no credentials, by registry
+    """
 
     rows: list[Row] = field(default_factory=list)
     written: list[Written] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    heads: dict[tuple[str, str], str] = field(default_factory=dict)
+    landed: list[Landed] = field(default_factory=list)
+    realms: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def commits(self) -> list[Commit]:

@@ -19,8 +19,10 @@ from datetime import datetime
 from typing import Any
 
 from updater.config.images import Item
-from updater.errors import GitError, RegistryError
+from updater.errors import GitError, PushRefused, PushRejected, RegistryError
+from updater.messages.commits import OURS
 from updater.model.decision import Hold, Reason, Update
+from updater.model.event import Kind, Subject
 from updater.model.image import ImageRef
 from updater.model.past import Past
 from updater.model.people import People
@@ -43,9 +45,12 @@ from updater.pipeline.look import (
     no_progress,
     trail,
 )
-from updater.pipeline.report import Failure, Outcome, Report, Row, Written, held
+from updater.pipeline.report import Cause, Failure, Landed, Outcome, Report, Row, Written, held
 from updater.pipeline.resolve import Resolver
 from updater.pipeline.scan import Scans, scan
+from updater.pipeline.trail import DEPTH
+from updater.registry.client import LoginRefused, NotFound
+from updater.secrets import SecretError
 
 REPOSITORIES_AT_ONCE = 4  # each is a few child processes
 
@@ -80,6 +85,7 @@ class _Cycle:
         self.unread: dict[str, str] = {}  # items, and why a branch that they look at could not be read
         self.memory = world.memory()
         self.resolver = Resolver(world.registry_of, self.memory, self.memory.holds.read(now), now, write)
+        self.told = self.memory.journal.heads() if write else {}
 
     def run(self) -> Report:
         """Look, scan, decide; then write each branch on its own."""
@@ -93,7 +99,8 @@ class _Cycle:
                 self.report.rows += plan.rows
                 self.report.written += written
                 self.report.failures += plan.failures
-        self._fail_images()
+                self.report.landed += [one for one in map(self._landed, written, [plan] * len(written)) if one]
+        self._fail_images(checkouts)
         self._unreferenced()
         self._use_up()
         return self.report
@@ -115,13 +122,44 @@ class _Cycle:
 
     def _look_at(self, branch: Branch) -> Checkout:
         with self.world.clone_of(branch.repository).lock(LOCK_WAIT):
-            return look(self.world, branch)
+            checkout = look(self.world, branch)
+            if self.write:
+                self._catch_up(checkout)
+            return checkout
+
+    def _catch_up(self, checkout: Checkout) -> None:
+        """Find the commits of ours that nobody told of: whoever pushed them was killed, or was another process."""
+        repository, head = checkout.branch.repository.name, checkout.head
+        before = self.told.get((repository, head.branch))
+        self.report.heads[repository, head.branch] = head.revision
+        if before is None:
+            self.memory.journal.begin(repository, head.branch, head.revision)
+        if before in {None, head.revision}:
+            return
+        clone = self.world.clone_of(checkout.branch.repository)
+        try:
+            missed = clone.log(head.revision, limit=DEPTH, grep=OURS, files=True, after=before or "")
+        except GitError:
+            return  # the history was written anew
+        owners = {(o.reference.image.name, o.reference.file): o.item for o in checkout.owned if o.item is not None}
+        self.report.landed += [
+            Landed(repository, head.branch, one.revision, one.at, one.message, owners) for one in reversed(missed)
+        ]
 
     def _fail_branch(self, branch: Branch, err: Exception) -> None:
+        cause = Cause(Kind.UPDATE_FAILED, Subject(repository=branch.repository.name), "repository")
         self.unread |= {item.name: str(err) for item in branch.items}
-        self.report.failures.append(Failure(f"repository {branch.repository.name}", str(err)))
+        self.report.failures.append(Failure(f"repository {branch.repository.name}", str(err), cause=cause))
         self.report.rows += [
-            Row(item, Outcome.FAILED, str(err), str(err), repository=branch.repository.name, branch=branch.name)
+            Row(
+                item,
+                Outcome.FAILED,
+                str(err),
+                str(err),
+                repository=branch.repository.name,
+                branch=branch.name,
+                cause=cause,
+            )
             for item in branch.items
             if item.name in self.due and item.write and item.repository is not None
         ]
@@ -189,8 +227,20 @@ class _Cycle:
             with self.world.clone_of(checkout.branch.repository).lock(LOCK_WAIT):
                 return land(self.world, checkout, self._plan, self.now, write=self.write)
         except UNREACHED as err:
-            failure = Failure(f"push {checkout.branch.repository.name} {checkout.head.branch}", str(err))
-            return Plan([failed(row, str(err)) for row in rows], [], [failure]), []
+            repository, branch = checkout.branch.repository.name, checkout.head.branch
+            kind = Kind.PUSH_REJECTED if isinstance(err, PushRefused | PushRejected) else Kind.UPDATE_FAILED
+            cause = Cause(kind, Subject(repository=repository, branch=branch), "push")
+            failure = Failure(f"push {repository} {branch}", str(err), cause=cause)
+            return Plan([failed(row, str(err), cause) for row in rows], [], [failure]), []
+
+    def _landed(self, written: Written, plan: Plan) -> Landed | None:
+        """Return what was written now as those are told that were written before."""
+        if written.commit is None:
+            return None
+        owners = {(r.reference.image.name, r.reference.file): r.item for r in plan.rows if r.reference is not None}
+        self.report.heads[written.repository, written.branch] = written.commit.revision
+        commit = written.commit
+        return Landed(written.repository, written.branch, commit.revision, self.now, commit.message, owners)
 
     def _rows(self, checkout: Checkout) -> list[Row]:
         """Return a row for each reference that is due."""
@@ -199,6 +249,10 @@ class _Cycle:
 
     def _plan(self, checkout: Checkout) -> Plan:
         """Return a row for each reference that is due, and the changes of the files."""
+        if self.write and self.report.heads.get((checkout.branch.repository.name, checkout.head.branch)) != (
+            checkout.head.revision
+        ):
+            self._catch_up(checkout)
         news = [one for one in checkout.owned if one.reference.image.name not in self.resolver.scans]
         self._scan(news, {})  # what appeared on a newer head
         self._decide([checkout], locked=True)
@@ -246,8 +300,12 @@ class _Cycle:
         match decision:
             case None:
                 return Row(item, Outcome.FAILED, "undecided", "the registry's answers changed while deciding", **place)
-            case RegistryError() | GitError():
-                return Row(item, Outcome.FAILED, str(decision), str(decision), **place)
+            case RegistryError():
+                cause = cause_of(decision, item, one.reference.image)
+                return Row(item, Outcome.FAILED, str(decision), str(decision), cause=cause, **place)
+            case GitError():
+                cause = Cause(Kind.UPDATE_FAILED, Subject(repository=repository.name), "repository")
+                return Row(item, Outcome.FAILED, str(decision), str(decision), cause=cause, **place)
             case Hold():
                 return held(item, decision.reason, decision.why, newest=decision.newest, **place)
             case Update() if item.write and (obstacle := refusal(one.reference, decision.target)):
@@ -258,13 +316,24 @@ class _Cycle:
                 place |= {"target": decision.target.version, "newest": decision.newest}
                 return Row(item, outcome, decision.why, decision.why, **place)
 
-    def _fail_images(self) -> None:
-        """Say which registries failed, while listing or when a decision asked for more."""
+    def _fail_images(self, checkouts: Sequence[Checkout]) -> None:
+        """Say which registries failed, while listing or when a decision asked for more; and whom none of it reached."""
         for name, found in self.resolver.scans.items():
             if isinstance(found, RegistryError):
                 self.report.failures.append(Failure(f"image {name}", str(found), found.retry_at))
         for (origin, *_), err in self.resolver.unread.items():
-            self.report.failures.append(Failure(f"repository {origin.partition(' ')[0]}", str(err)))
+            name = origin.partition(" ")[0]
+            cause = Cause(Kind.UPDATE_FAILED, Subject(repository=name), "repository")
+            self.report.failures.append(Failure(f"repository {name}", str(err), cause=cause))
+        for image in {one.reference.image.bare for c in checkouts for one in c.owned if one.item is not None}:
+            if image.name in self.resolver.scans and (realms := self._registry_realms(image)):
+                self.report.realms[image.registry] = realms
+
+    def _registry_realms(self, image: ImageRef) -> tuple[str, ...]:
+        try:
+            return self.world.registry_of(image).untrusted_realms
+        except (RegistryError, SecretError):
+            return ()  # it was said why it cannot be asked
 
     def _use_up(self) -> None:
         """An approval lets one tag pass once: it is gone when that tag was written everywhere it was to be."""
@@ -291,6 +360,14 @@ class _Cycle:
                 what = "matches no image" if item.pattern else "is mentioned nowhere"
                 why = f"{item.image} {what} in the paths of this item"
                 self.report.rows.append(held(item, Reason.NOT_REFERENCED, why))
+
+
+def cause_of(err: RegistryError, item: Item, image: ImageRef) -> Cause:
+    """Return what a failure at a registry is about: all of it, where it is down or denies, else this image alone."""
+    if isinstance(err, NotFound):
+        return Cause(Kind.SCAN_FAILED, replace(item.subject, registry=image.registry), "missing")
+    topic = "denied" if isinstance(err, LoginRefused) else "unreachable"
+    return Cause(Kind.SCAN_FAILED, Subject(registry=image.registry), topic)
 
 
 def _past(world: World, checkout: Checkout, one: Owned, now: datetime, resumed_at: datetime | None) -> Past:

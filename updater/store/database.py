@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, literal, make_url, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from updater.errors import StoreError
 from updater.secrets import redact
@@ -76,6 +76,8 @@ def _prepare_tables(connection: Connection) -> None:
     """Make what is missing; statements that several starting processes may run at once."""
     for table in schema.metadata.sorted_tables:
         connection.execute(CreateTable(table, if_not_exists=True))
+        for index in table.indexes:
+            connection.execute(CreateIndex(index, if_not_exists=True))
     key, value = schema.meta.c.key, schema.meta.c.value
     row = select(literal("version"), literal(str(schema.VERSION)))
     known = select(literal(1)).where(key == "version").exists()

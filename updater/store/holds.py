@@ -71,12 +71,18 @@ class Holds:
         with self._database.transaction() as connection:
             _forget(connection, item, tag)
 
-    def expire(self, now: datetime) -> dict[str, HeldBy]:
-        """Remove the holds that are over and return them by item; of several processes one is told of each."""
-        over = holds.c.until <= naive(now)
+    def over(self, now: datetime) -> bool:
+        """Say whether a hold is over that nobody has told yet."""
         with self._database.transaction() as connection:
-            found = connection.execute(select(holds).where(over)).all()
-            return {row.item: _held(row) for row in found if _removed(connection, row)}
+            return (
+                connection.execute(select(holds.c.item).where(holds.c.until <= naive(now)).limit(1)).first() is not None
+            )
+
+
+def expire_holds(connection: Connection, now: datetime) -> dict[str, HeldBy]:
+    """Remove the holds that are over and return them by item; of several processes one is told of each."""
+    found = connection.execute(select(holds).where(holds.c.until <= naive(now))).all()
+    return {row.item: _held(row) for row in found if _removed(connection, row)}
 
 
 def _held(row: Row[tuple[object, ...]]) -> HeldBy:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
+from updater.store.batches import batches
 from updater.store.database import Database
 from updater.store.schema import polls
 from updater.store.times import aware, naive
@@ -25,10 +26,11 @@ class Poll:
     retry_at: datetime | None
     outcome: str
     reason: str
+    failing: str | None = None  # what it shares a failure with others about
 
 
 class Polls:
-    """The polls of every item, read whole and written by the batch."""
+    """The polls of every item, read whole; the journal writes them together with what they tell."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -36,16 +38,30 @@ class Polls:
     def read(self) -> dict[str, Poll]:
         """Return the last poll of each item by its name."""
         with self._database.transaction() as connection:
-            rows = connection.execute(select(polls)).mappings().all()
-        return {
-            row["item"]: Poll(**{**row, "at": aware(row["at"]), "retry_at": aware(row["retry_at"])}) for row in rows
-        }
+            return read_polls(connection)
 
-    def write(self, batch: Sequence[Poll]) -> None:
-        """Replace the polls of these items, all or none."""
-        if not batch:
-            return
-        rows = [{**asdict(poll), "at": naive(poll.at), "retry_at": naive(poll.retry_at)} for poll in batch]
-        with self._database.transaction() as connection:
-            connection.execute(_DELETE, [{"name": poll.item} for poll in batch])
-            connection.execute(insert(polls), rows)
+
+def read_polls(connection: Connection, items: Collection[str] | None = None) -> dict[str, Poll]:
+    """Return the last poll of these items by their name; of all, for None."""
+    wanted = [select(polls)]
+    if items is not None:
+        wanted = [select(polls).where(polls.c.item.in_(some)) for some in batches(items)]
+    rows = (row for one in wanted for row in connection.execute(one).mappings())
+    return {row["item"]: Poll(**{**row, "at": aware(row["at"]), "retry_at": aware(row["retry_at"])}) for row in rows}
+
+
+def failing_items(connection: Connection) -> dict[str, frozenset[str]]:
+    """Return the items that share a failure, by what it is about."""
+    found: dict[str, set[str]] = {}
+    for row in connection.execute(select(polls.c.failing, polls.c.item).where(polls.c.failing.is_not(None))):
+        found.setdefault(row.failing, set()).add(row.item)
+    return {about: frozenset(items) for about, items in found.items()}
+
+
+def write_polls(connection: Connection, batch: Sequence[Poll]) -> None:
+    """Replace the polls of these items."""
+    if not batch:
+        return
+    rows = [{**asdict(poll), "at": naive(poll.at), "retry_at": naive(poll.retry_at)} for poll in batch]
+    connection.execute(_DELETE, [{"name": poll.item} for poll in batch])
+    connection.execute(insert(polls), rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, DateTime, Integer, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, DateTime, Index, Integer, MetaData, String, Table, Text
 
 VERSION = 1  # of the tables below; a database of a newer version is refused, not guessed at
 
@@ -19,6 +19,7 @@ polls = Table(
     Column("retry_at", DateTime),  # UTC, not before; set by a failure
     Column("outcome", String(32), nullable=False),
     Column("reason", Text, nullable=False),
+    Column("failing", String(1024), index=True),  # what it shares a failure about: a topic and a subject's key
 )
 
 lists = Table(
@@ -82,5 +83,76 @@ approvals = Table(
     metadata,
     Column("item", String(512), primary_key=True),
     Column("tag", String(128), primary_key=True),
+    Column("at", DateTime, nullable=False),  # UTC
+)
+
+heads = Table(
+    "heads",  # up to where the commits of a branch were told
+    metadata,
+    Column("repository", String(512), primary_key=True),
+    Column("branch", String(512), primary_key=True),
+    Column("revision", String(64), nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("at", DateTime, nullable=False),  # UTC
+    Column("kind", String(32), nullable=False),
+    Column("subject", String(1024), nullable=False),
+    Column("document", Text, nullable=False),  # Event.as_json
+    Column("baseline", Boolean, nullable=False),  # found on a first run, and told to nobody
+)
+
+conditions = Table(
+    "conditions",  # what lasts: the last word about each subject and topic
+    metadata,
+    Column("subject", String(1024), primary_key=True),
+    Column("topic", String(32), primary_key=True),
+    Column("key", String(32), nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("since", DateTime, nullable=False),  # UTC
+)
+
+outbox = Table(
+    "outbox",  # one row for each event and channel; a row without an event tells how many were held back
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("channel", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("event", String(32)),
+    Column("subject", String(1024), nullable=False),
+    Column("created", DateTime, nullable=False),  # UTC
+    Column("wanted", DateTime, nullable=False),  # UTC, when it was first to be sent
+    Column("due", DateTime, nullable=False),  # UTC, not before
+    Column("joins", Integer, nullable=False),  # seconds after another message in which it waits for more
+    Column("lasting", Boolean, nullable=False),  # told only if what it tells still holds then
+    Column("since", DateTime),  # UTC: it still holds since then; also of what was held back
+    Column("held", Integer, nullable=False),  # events that were held back, in a row that tells so
+    Column("attempts", Integer, nullable=False),
+    Column("form", Integer, nullable=False),  # 0 as it should be, 1 as plain text, 2 plain and alone
+    Column("answer", Text, nullable=False),  # the last one, in words
+    Column("done", DateTime),  # UTC
+    Index("outbox_waiting", "channel", "state", "seq"),
+    Index("outbox_event", "event"),
+)
+
+lanes = Table(
+    "lanes",  # what a service takes, by a hash of its address
+    metadata,
+    Column("lane", String(64), primary_key=True),
+    Column("failures", Integer, nullable=False),  # attempts in a row
+    Column("paused_until", DateTime),  # UTC
+    Column("sent", Text, nullable=False),  # seconds of the epoch, one a line: the latest messages
+)
+
+threads = Table(
+    "threads",  # what later messages about a subject hang on
+    metadata,
+    Column("channel", String(64), primary_key=True),
+    Column("subject", String(1024), primary_key=True),
+    Column("thread", String(255), nullable=False),
     Column("at", DateTime, nullable=False),  # UTC
 )

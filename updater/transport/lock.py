@@ -11,13 +11,16 @@ from pathlib import Path
 def acquire(path: Path, timeout: float) -> int | None:
     """Lock the file at `path`, made where it is missing; return its descriptor, or None after `timeout` seconds.
 
-    Closing the descriptor frees the lock; a child that inherited it keeps it for as long as it lives.
+    0 does not wait. Closing the descriptor frees the lock; a child that inherited it keeps it for as long as it lives.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        if timeout <= 0:
+            os.close(descriptor)
+            return None
         return _Waiter(descriptor).wait(timeout)
     return descriptor
 

@@ -1,0 +1,251 @@
+"""Delivers what waits: in order, merged, at the pace that each service takes, and again until it is there.
+
+At least once: a letter is sent before it is noted as sent, so that a kill in between repeats that one message. In order
+for each subject: what waits for a later moment holds back what came after it about the same subject, and nothing else.
+One channel that hangs holds back no other: each is drained on its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from updater.errors import NotifyError
+from updater.messages.events import held_back, message, reminder
+from updater.model.message import Language, Message
+from updater.notifiers.base import LONGEST_PAUSE, SEND_SECONDS, Delivery, Notifier, Reply, Verdict, Wire
+from updater.secrets import SecretError, redact
+from updater.store.outbox import Lane, Letter, Outbox, Settled, State
+from updater.transport import lock as locks
+from updater.transport.pace import backoff
+
+if TYPE_CHECKING:
+    from updater.messages.templates import Template
+
+BACKOFF, BACKOFF_CAP = 2.0, 900.0  # seconds
+MENDING = 900.0  # seconds until a channel that a person must mend is tried again
+TOO_LATE = timedelta(hours=24)  # what could not be sent for so long is news no more: it is counted, and kept
+MOST = 200  # events in one message: more than that nobody reads, and no service takes
+TURN = 0.2  # seconds until a channel is looked at again that another process is at work on
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel, made ready: who renders and sends, in which language, and over which wire."""
+
+    notifier: Notifier
+    language: Language
+    templates: Mapping[str, Template]
+    wire: Wire
+
+    @property
+    def title(self) -> str:
+        """Its name."""
+        return self.notifier.title
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """Delivers the letters of one channel; every process has its own, and one at a time is at work on an address.
+
+    folder  where the locks of the addresses are
+    clock   aware, in UTC
+    """
+
+    channel: Channel
+    outbox: Outbox
+    folder: Path
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    told: Callable[[Channel, Reply, int], object] = lambda _channel, _reply, _letters: None
+
+    def drain(self, stopped: Callable[[], bool] = lambda: False) -> float | None:
+        """Send what is due; return the seconds until there may be more to do, None where nothing waits.
+
+        Raises StoreError.
+        """
+        self._give_up()
+        letters = self.outbox.waiting(self.channel.title)
+        if not letters:
+            return None
+        lane = self.lane()
+        with _turn(self.folder / f"{lane}.lock") as mine:
+            if not mine:
+                return TURN
+            return self._send(lane, stopped)
+
+    def try_out(self, text: Message) -> Reply:
+        """Send one message beside the queue, and let what waits go at once where it was delivered."""
+        lane = self.lane()
+        with _turn(self.folder / f"{lane}.lock", seconds=SEND_SECONDS):
+            now, state = self.clock(), self.outbox.lane(lane)
+            full = pause((), replace(state, paused_until=None), self.channel.notifier, now)
+            if full:
+                said = f"{len(state.sent)} messages were sent lately; try again in {full:.0f} s"
+                return Reply(Verdict.PAUSE, "", said, "we keep to the limit of the service", full)
+            reply = self._attempt((), text, now)
+            sent = (*state.sent, now.timestamp())[-_kept(self.channel.notifier) :]
+            after = Lane(0, None, sent) if reply.verdict is Verdict.DELIVERED else replace(state, sent=sent)
+            self.outbox.settle((), Settled(State.SENT, ""), lane, after, now)
+            return reply
+
+    def lane(self) -> str:
+        """Return what limits are counted by: a hash, because the address is a secret."""
+        try:
+            address = self.channel.notifier.address()
+        except (SecretError, NotifyError):
+            address = self.channel.title  # it will be told when it is sent to
+        kind = getattr(self.channel.notifier, "kind", "")
+        return f"{kind}-{hashlib.sha256(address.encode()).hexdigest()[:24]}"
+
+    def _give_up(self) -> None:
+        """Put a count in the place of what is too old."""
+        while late := self.outbox.overdue(self.channel.title, self.clock() - TOO_LATE):
+            self.outbox.hold_back(late, self.clock())
+
+    def _send(self, lane: str, stopped: Callable[[], bool]) -> float | None:
+        """Send message after message until nothing is due any more, or the service wants a pause."""
+        while not stopped():
+            letters = self.outbox.waiting(self.channel.title)  # under the lock: nobody else sends these
+            if not letters:
+                return None
+            now, state = self.clock(), self.outbox.lane(lane)
+            due = list(deliverable(letters, now))
+            if not due:
+                return max(0.0, min((letter.due - now).total_seconds() for letter in letters if letter.due > now))
+            if wait := pause(due, state, self.channel.notifier, now):
+                return wait
+            self._page(due, lane, state, stopped)
+        return 0.0
+
+    def _page(self, due: Sequence[Letter], lane: str, state: Lane, stopped: Callable[[], bool]) -> None:
+        """Send the first message, and where each event is one, those that follow without another look."""
+        left = list(due)
+        while left and not stopped():
+            batch, text = self._batch(left)
+            now = self.clock()
+            reply = self._attempt(batch, text, now)
+            settled, state = outcome(batch, reply, state, self.channel.notifier, now)
+            if reply.thread is not None and text.subject:
+                settled = replace(settled, thread=(text.subject, reply.thread))
+            self.outbox.settle(batch, settled, lane, state, now)
+            self.told(self.channel, reply, len(batch))
+            left = left[len(batch) :]
+            if reply.verdict is not Verdict.DELIVERED or self.channel.notifier.merges:
+                return
+            if pause(left, state, self.channel.notifier, self.clock()):
+                return
+
+    def _batch(self, due: Sequence[Letter]) -> tuple[list[Letter], Message]:
+        """Return as many letters as one message takes, and the message."""
+        notifier, first = self.channel.notifier, due[0]
+        most = MOST if notifier.merges and first.form < 2 else 1
+        batch = list(takewhile(lambda letter: letter.form == first.form, due[:most]))
+        text = self._message(batch)
+        while len(batch) > 1 and (weight := notifier.weigh(text)) > notifier.max_bytes:
+            batch = batch[: max(1, min(len(batch) - 1, len(batch) * notifier.max_bytes // weight))]
+            text = self._message(batch)
+        return batch, text
+
+    def _message(self, letters: Sequence[Letter]) -> Message:
+        """Word the letters of one message; what was held back is a note."""
+        channel = self.channel
+        notes = [held_back(one.held, one.since or one.wanted, channel.language) for one in letters if one.event is None]
+        events = [letter for letter in letters if letter.event is not None]
+        text = message(
+            [letter.event for letter in events if letter.event],
+            channel.language,
+            note=" ".join(notes),
+            templates=channel.templates,
+            escape=channel.notifier.escape,
+        )
+        entries = tuple(
+            entry if letter.since is None else reminder(entry, letter.since, channel.language)
+            for entry, letter in zip(text.entries, events, strict=True)
+        )
+        rows = (f"{letter.seq} {letter.event.id if letter.event else ''}" for letter in letters)
+        number = hashlib.sha256("\n".join((channel.title, *rows)).encode()).hexdigest()[:32]
+        title = entries[0].headline if len(entries) == 1 else text.title
+        return replace(text, id=number, title=title, entries=entries)
+
+    def _attempt(self, batch: Sequence[Letter], text: Message, now: datetime) -> Reply:
+        notifier = self.channel.notifier
+        thread = self.outbox.thread(self.channel.title, text.subject) if text.subject else None
+        try:
+            plain = any(letter.form > 0 for letter in batch)
+            return notifier.deliver(Delivery(text, now, plain, thread), self.channel.wire)
+        except SecretError as err:
+            return Reply(Verdict.PERMANENT, "", redact(str(err)), "a secret of this channel cannot be read")
+
+
+def deliverable(letters: Sequence[Letter], now: datetime) -> Iterator[Letter]:
+    """Yield the letters that are due, unless an earlier one about the same subject still waits for its moment.
+
+    One that is told only if it lasts holds nothing back: it may never be told.
+    """
+    blocked: set[str] = set()
+    for letter in letters:
+        if letter.due <= now and letter.subject not in blocked:
+            yield letter
+        elif letter.subject and not (letter.lasting and not letter.attempts):
+            blocked.add(letter.subject)
+
+
+def pause(due: Sequence[Letter], lane: Lane, notifier: Notifier, now: datetime) -> float:
+    """Return the seconds until a message may leave; 0.0: now. A clock that went back makes nobody wait for ever."""
+    if lane.paused_until is not None and 0 < (left := (lane.paused_until - now).total_seconds()) <= LONGEST_PAUSE:
+        return left
+    at = now.timestamp()
+    sent = [min(time, at) for time in lane.sent]
+    joins = min((0 if letter.attempts or letter.event is None else letter.joins for letter in due), default=0)
+    wait = sent[-1] + joins - at if sent and notifier.merges else 0.0
+    limit = notifier.limit
+    if limit is not None and len(sent) >= limit.count:
+        wait = max(wait, sent[-limit.count] + limit.seconds - at)
+    return max(0.0, wait)
+
+
+def outcome(
+    batch: Sequence[Letter], reply: Reply, lane: Lane, notifier: Notifier, now: datetime
+) -> tuple[Settled, Lane]:
+    """Return what becomes of the letters of one message, and of the address that it went to."""
+    sent = (*lane.sent, now.timestamp())[-_kept(notifier) :]
+    words = redact(" ".join(filter(None, (reply.code, reply.said, f"({reply.meaning})" if reply.meaning else ""))))
+    if reply.verdict is Verdict.DELIVERED:
+        return Settled(State.SENT, words), Lane(0, None, sent)
+    if reply.verdict is Verdict.DEGRADE:
+        form = batch[0].form
+        if form == 2 or (form == 1 and len(batch) == 1):
+            return Settled(State.DEAD, words), replace(lane, sent=sent)
+        return Settled(State.WAITING, words, now, form + 1), replace(lane, sent=sent)
+    failures = lane.failures + 1
+    wait = backoff(failures, base=BACKOFF, cap=BACKOFF_CAP)
+    if reply.verdict is Verdict.PERMANENT:
+        wait = MENDING
+    if reply.after is not None:
+        wait = max(reply.after, wait if reply.verdict is Verdict.RETRY else 0.0)
+    # The letters wait longer than the address: where one of them is the trouble, others go before it.
+    own = max(wait, backoff(batch[0].attempts + 1, base=BACKOFF, cap=BACKOFF_CAP))
+    due = now + timedelta(seconds=own if reply.verdict is Verdict.RETRY else 0.0)
+    return Settled(State.WAITING, words, due), Lane(failures, now + timedelta(seconds=wait), sent)
+
+
+def _kept(notifier: Notifier) -> int:
+    return notifier.limit.count if notifier.limit else 1
+
+
+@contextmanager
+def _turn(path: Path, *, seconds: float = 0.0) -> Iterator[bool]:
+    """Hold an address against other processes and threads; False where another is at work on it for so long."""
+    descriptor = locks.acquire(path, seconds)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)

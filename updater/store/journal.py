@@ -1,0 +1,274 @@
+"""What happened, stored in the transaction that changes the state: polls, conditions, events, and who is to be told.
+
+Who writes is handed what is known under a lock, and returns what is to be known from now on: of several processes each
+sees what the one before it told, so that nothing is told twice and nothing is lost between two of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from updater.model.event import Event
+from updater.store.batches import batches, chore_is_due
+from updater.store.database import Database
+from updater.store.holds import expire_holds
+from updater.store.polls import Poll, failing_items, read_polls, write_polls
+from updater.store.schema import conditions, events, heads, meta, outbox
+from updater.store.times import aware, naive
+
+EVENTS_KEPT = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The last word about a subject on one topic; `event` is the id of the event that said it, `key` is its key."""
+
+    subject: str
+    topic: str
+    key: str
+    event: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One event for one channel.
+
+    due      not before; wanted: when that was first to be, which `due` may be moved beyond by failures
+    joins    seconds after another message in which it waits for more to come
+    lasting  told only if what it tells still holds when it is due
+    since    it is a reminder: it holds since then
+    """
+
+    channel: str
+    event: str
+    subject: str
+    due: datetime
+    joins: int
+    lasting: bool = False
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known before something is written.
+
+    polls       the last poll of the items that are asked about
+    failing     the items, of all there are, that share a failure: by what it is about
+    conditions  by subject and topic, of the subjects that are asked about
+    heads       up to where the commits of each repository and branch were told
+    events      those that the conditions are about, by id
+    told        the channels that were, or will be, told of an event, by its id
+    reminded    when a channel was last told of an event, by id and channel
+    expired     the holds that are over since the last look, by item: why they were
+    """
+
+    polls: Mapping[str, Poll] = field(default_factory=dict)
+    failing: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    conditions: Mapping[tuple[str, str], Condition] = field(default_factory=dict)
+    heads: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    events: Mapping[str, Event] = field(default_factory=dict)
+    told: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
+    expired: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Writing:
+    """What is to be known from now on; `baseline` are events that are stored and told to nobody."""
+
+    polls: Sequence[Poll] = ()
+    events: list[Event] = field(default_factory=list)
+    baseline: list[Event] = field(default_factory=list)
+    conditions: list[Condition] = field(default_factory=list)
+    ended: list[Condition] = field(default_factory=list)
+    heads: dict[tuple[str, str], str] = field(default_factory=dict)
+    posts: list[Post] = field(default_factory=list)
+
+
+class Journal:
+    """Writes what happened. Every method is one short transaction and raises StoreError.
+
+    `written` is called after a transaction that has something to send.
+    """
+
+    def __init__(self, database: Database, written: Callable[[], object] = lambda: None) -> None:
+        self._database, self._written = database, written
+
+    def write(
+        self,
+        plan: Callable[[Standing], Writing],
+        now: datetime,
+        items: Collection[str] | None = None,
+        subjects: Collection[str] | None = None,
+    ) -> Writing:
+        """Store what `plan` makes of what is known; nothing, if it raises.
+
+        `items` and `subjects` are those that it asks about, None for all: a state may know many.
+        """
+        with self._database.transaction() as connection:
+            _lock(connection)
+            writing = plan(_standing(connection, now, items, subjects))
+            _store(connection, writing, now)
+            if chore_is_due(connection, "journal_tidied", now):
+                _tidy(connection, now)
+        if writing.posts:
+            self._written()
+        return writing
+
+    def heads(self) -> dict[tuple[str, str], str]:
+        """Return up to where the commits of each repository and branch were told."""
+        with self._database.transaction() as connection:
+            return _heads(connection)
+
+    def begin(self, repository: str, branch: str, revision: str) -> None:
+        """Note where the telling of a branch begins, before the first commit to it; a known branch stays as it is."""
+        with self._database.transaction() as connection:
+            _lock(connection)
+            if (repository, branch) not in _heads(connection):
+                connection.execute(insert(heads).values(repository=repository, branch=branch, revision=revision))
+
+    def recent(self, limit: int, *, baseline: bool = False) -> list[Event]:
+        """Return the latest events, the newest first."""
+        wanted = select(events.c.document).order_by(events.c.seq.desc()).limit(limit)
+        if not baseline:
+            wanted = wanted.where(events.c.baseline.is_(False))
+        with self._database.transaction() as connection:
+            return [Event.from_json(json.loads(text)) for text in connection.execute(wanted).scalars()]
+
+
+def _lock(connection: Connection) -> None:
+    """Keep other writers away until the end of the transaction: an update does, in every database."""
+    connection.execute(update(meta).where(meta.c.key == "version").values(key="version"))
+
+
+def _standing(
+    connection: Connection, now: datetime, items: Collection[str] | None, subjects: Collection[str] | None
+) -> Standing:
+    found = _conditions(connection, subjects)
+    ids = {condition.event for condition in found.values()}
+    expired = {item: held.reason or held.by for item, held in expire_holds(connection, now).items()}
+    return Standing(
+        read_polls(connection, items), failing_items(connection), found, _heads(connection),
+        _events(connection, ids), _told(connection, ids), expired,
+    )  # fmt: skip
+
+
+def _conditions(connection: Connection, subjects: Collection[str] | None) -> dict[tuple[str, str], Condition]:
+    wanted = [select(conditions)]
+    if subjects is not None:
+        wanted = [select(conditions).where(conditions.c.subject.in_(some)) for some in batches(subjects)]
+    rows = (row for one in wanted for row in connection.execute(one))
+    return {(r.subject, r.topic): Condition(r.subject, r.topic, r.key, r.event, aware(r.since)) for r in rows}
+
+
+def _heads(connection: Connection) -> dict[tuple[str, str], str]:
+    return {(row.repository, row.branch): row.revision for row in connection.execute(select(heads))}
+
+
+def _events(connection: Connection, ids: set[str]) -> dict[str, Event]:
+    found = {}
+    for some in batches(ids):
+        rows = connection.execute(select(events.c.id, events.c.document).where(events.c.id.in_(some)))
+        found.update({row.id: Event.from_json(json.loads(row.document)) for row in rows})
+    return found
+
+
+def _told(connection: Connection, ids: set[str]) -> dict[str, dict[str, datetime]]:
+    found: dict[str, dict[str, datetime]] = {}
+    latest = func.max(outbox.c.created).label("latest")
+    for some in batches(ids):
+        rows = connection.execute(
+            select(outbox.c.event, outbox.c.channel, latest)
+            .where(outbox.c.event.in_(some), outbox.c.state.in_(("waiting", "sent")))
+            .group_by(outbox.c.event, outbox.c.channel)
+        )
+        for row in rows:
+            found.setdefault(row.event, {})[row.channel] = aware(row.latest)
+    return found
+
+
+def _store(connection: Connection, writing: Writing, now: datetime) -> None:
+    write_polls(connection, writing.polls)
+    for (repository, branch), revision in writing.heads.items():
+        here = (heads.c.repository == repository) & (heads.c.branch == branch)
+        connection.execute(delete(heads).where(here))
+        connection.execute(insert(heads).values(repository=repository, branch=branch, revision=revision))
+    new = _append(connection, writing)
+    for condition in (*writing.ended, *writing.conditions):
+        here = (conditions.c.subject == condition.subject) & (conditions.c.topic == condition.topic)
+        connection.execute(delete(conditions).where(here))
+    if writing.conditions:
+        rows = [
+            {"subject": c.subject, "topic": c.topic, "key": c.key, "event": c.event, "since": naive(c.since)}
+            for c in writing.conditions
+        ]
+        connection.execute(insert(conditions), rows)
+    _cancel(connection, [condition.event for condition in writing.ended], now)
+    _post(connection, [post for post in writing.posts if post.since or post.event in new], now)
+
+
+def _append(connection: Connection, writing: Writing) -> set[str]:
+    """Store the events that are not there yet; return the ids of those that were not."""
+    all_of_them = [(event, False) for event in writing.events] + [(event, True) for event in writing.baseline]
+    if not all_of_them:
+        return set()
+    known: set[str] = set()
+    for some in batches(event.id for event, _ in all_of_them):
+        known.update(connection.execute(select(events.c.id).where(events.c.id.in_(some))).scalars())
+    rows = {
+        event.id: {
+            "id": event.id,
+            "at": naive(event.at),
+            "kind": event.kind.value,
+            "subject": event.subject.key,
+            "document": json.dumps(event.as_json(), ensure_ascii=False),
+            "baseline": baseline,
+        }
+        for event, baseline in all_of_them
+        if event.id not in known
+    }
+    if rows:
+        connection.execute(insert(events), list(rows.values()))
+    return set(rows)
+
+
+def _cancel(connection: Connection, ended: Sequence[str], now: datetime) -> None:
+    """Take back what was to be told only if it lasts, and does not."""
+    for some in batches(ended):
+        connection.execute(
+            update(outbox)
+            .where(
+                outbox.c.event.in_(some), outbox.c.lasting.is_(True), outbox.c.state == "waiting",
+                outbox.c.attempts == 0, outbox.c.due > naive(now),
+            )
+            .values(state="cancelled", done=naive(now), answer="it did not last")
+        )  # fmt: skip
+
+
+def _post(connection: Connection, posts: Sequence[Post], now: datetime) -> None:
+    rows = [
+        {
+            "channel": post.channel, "state": "waiting", "event": post.event, "subject": post.subject,
+            "created": naive(now), "wanted": naive(post.due), "due": naive(post.due), "joins": post.joins,
+            "lasting": post.lasting, "since": naive(post.since), "held": 0, "attempts": 0, "form": 0, "answer": "",
+        }
+        for post in posts
+    ]  # fmt: skip
+    if rows:
+        connection.execute(insert(outbox), rows)
+
+
+def _tidy(connection: Connection, now: datetime) -> None:
+    """Forget what was told long ago; what lasts, and what waits, stays."""
+    old = naive(now - EVENTS_KEPT)
+    connection.execute(delete(outbox).where(outbox.c.state != "waiting", outbox.c.done < old))
+    lasting = select(conditions.c.event)
+    waiting = select(outbox.c.event).where(outbox.c.event.is_not(None))
+    connection.execute(
+        delete(events).where(events.c.at < old, events.c.id.not_in(lasting), events.c.id.not_in(waiting))
+    )

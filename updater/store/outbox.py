@@ -1,0 +1,220 @@
+"""What waits to be sent, what was, and what each service takes. Every method is one short transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, delete, func, insert, select, update
+
+from updater.model.event import Event
+from updater.store.batches import batches
+from updater.store.database import Database
+from updater.store.schema import events, lanes, outbox, threads
+from updater.store.times import aware, naive
+
+PAGE = 500  # rows read at once: more than any service takes in one message
+
+
+class State(StrEnum):
+    """What became of one row."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One row: an event for a channel; without an event it tells how many were held back, and since when.
+
+    form    0 as it should be; 1 as plain text; 2 plain and alone: the service refused it before
+    wanted  when it was first to be sent; due: not before
+    joins   seconds after another message in which it waits for more to come
+    since   it is a reminder: it holds since then
+    held    how many were held back, in a letter without an event
+    answer  the last one, in words
+    """
+
+    seq: int
+    channel: str
+    state: State
+    event: Event | None
+    subject: str
+    created: datetime
+    wanted: datetime
+    due: datetime
+    joins: int = 0
+    lasting: bool = False
+    since: datetime | None = None
+    held: int = 0
+    attempts: int = 0
+    form: int = 0
+    answer: str = ""
+    done: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What one address of a service took lately; `sent` are seconds of the epoch, in order."""
+
+    failures: int = 0
+    paused_until: datetime | None = None
+    sent: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What becomes of letters after an attempt; `thread` by subject is what later ones hang on."""
+
+    state: State
+    answer: str
+    due: datetime | None = None
+    form: int | None = None
+    thread: tuple[str, str] | None = None
+
+
+@dataclass(slots=True)
+class Figures:
+    """One channel: letters by state, and since when the oldest waits that is due."""
+
+    states: dict[str, int] = field(default_factory=dict)
+    oldest: datetime | None = None
+
+
+class Outbox:
+    """Letters by channel, in the order in which they were written. Raises StoreError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def waiting(self, channel: str, limit: int = PAGE) -> list[Letter]:
+        """Return the first letters that wait."""
+        mine = (outbox.c.channel == channel) & (outbox.c.state == State.WAITING.value)
+        return self._letters(_WITH_EVENT.where(mine).order_by(outbox.c.seq).limit(limit))
+
+    def overdue(self, channel: str, before: datetime) -> list[Letter]:
+        """Return letters that were first to be sent before then and still wait; notes are not among them."""
+        late = (outbox.c.channel == channel) & (outbox.c.state == State.WAITING.value) & outbox.c.event.is_not(None)
+        return self._letters(
+            _WITH_EVENT.where(late, outbox.c.wanted < naive(before)).order_by(outbox.c.seq).limit(PAGE)
+        )
+
+    def queue(self, channel: str | None, limit: int) -> list[Letter]:
+        """Return what waits or was given up, the oldest first."""
+        states = (State.WAITING.value, State.DEAD.value)
+        wanted = _WITH_EVENT.where(outbox.c.state.in_(states)).order_by(outbox.c.seq).limit(limit)
+        return self._letters(wanted if channel is None else wanted.where(outbox.c.channel == channel))
+
+    def _letters(self, statement: Any) -> list[Letter]:
+        with self._database.transaction() as connection:
+            return [_letter(row) for row in connection.execute(statement)]
+
+    def lane(self, lane: str) -> Lane:
+        """Return what an address took lately."""
+        with self._database.transaction() as connection:
+            row = connection.execute(select(lanes).where(lanes.c.lane == lane)).one_or_none()
+        if row is None:
+            return Lane()
+        return Lane(row.failures, aware(row.paused_until), tuple(map(float, row.sent.split())))
+
+    def settle(
+        self, letters: Sequence[Letter], settled: Settled, lane: str, after: Lane, now: datetime, *, tried: bool = True
+    ) -> None:
+        """Note what became of letters, and of the address, in one transaction."""
+        values: dict[str, Any] = {"state": settled.state.value, "answer": settled.answer}
+        if tried:
+            values["attempts"] = outbox.c.attempts + 1
+        if settled.state is not State.WAITING:
+            values["done"] = naive(now)
+        if settled.due is not None:
+            values["due"] = naive(settled.due)
+        if settled.form is not None:
+            values["form"] = settled.form
+        with self._database.transaction() as connection:
+            connection.execute(delete(lanes).where(lanes.c.lane == lane))
+            connection.execute(insert(lanes).values(_lane_row(lane, after)))
+            for some in batches(letter.seq for letter in letters):
+                connection.execute(update(outbox).where(outbox.c.seq.in_(some)).values(values))
+            if settled.thread is not None:
+                subject, thread = settled.thread
+                channel = letters[0].channel
+                here = (threads.c.channel == channel) & (threads.c.subject == subject)
+                connection.execute(delete(threads).where(here))
+                row = {"channel": channel, "subject": subject, "thread": thread[:255], "at": naive(now)}
+                connection.execute(insert(threads).values(row))
+
+    def hold_back(self, letters: Sequence[Letter], now: datetime) -> None:
+        """Give letters up, and leave one in their place that says how many they were."""
+        channel, since = letters[0].channel, min(letter.wanted for letter in letters)
+        note = (outbox.c.channel == channel) & (outbox.c.state == State.WAITING.value) & outbox.c.event.is_(None)
+        with self._database.transaction() as connection:
+            count = 0
+            for some in batches(letter.seq for letter in letters):
+                mine = outbox.c.seq.in_(some) & (outbox.c.state == State.WAITING.value)
+                dead = {"state": State.DEAD.value, "done": naive(now)}
+                count += connection.execute(update(outbox).where(mine).values(dead)).rowcount
+            if not count:
+                return
+            found = connection.execute(
+                update(outbox).where(note).values(held=outbox.c.held + count, due=naive(now))
+            ).rowcount  # fmt: skip
+            if not found:
+                row = {
+                    "channel": channel, "state": State.WAITING.value, "event": None, "subject": "", "joins": 0,
+                    "created": naive(now), "wanted": naive(since), "due": naive(now), "lasting": False,
+                    "since": naive(since), "held": count, "attempts": 0, "form": 0, "answer": "",
+                }  # fmt: skip
+                connection.execute(insert(outbox).values(row))
+
+    def thread(self, channel: str, subject: str) -> str | None:
+        """Return what a message about this subject hangs on."""
+        here = (threads.c.channel == channel) & (threads.c.subject == subject)
+        with self._database.transaction() as connection:
+            return connection.execute(select(threads.c.thread).where(here)).scalar_one_or_none()
+
+    def open_lane(self, lane: str) -> None:
+        """Let an address be tried again at once: it just took a message, or a person mended it."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                update(lanes).where(lanes.c.lane == lane).values(failures=0, paused_until=None)
+            )  # fmt: skip
+
+    def figures(self, channels: Collection[str]) -> dict[str, Figures]:
+        """Return what each channel has; channels that are configured no more are among them while letters wait."""
+        found = {channel: Figures() for channel in channels}
+        counted = select(outbox.c.channel, outbox.c.state, func.count(), func.min(outbox.c.wanted)).group_by(
+            outbox.c.channel, outbox.c.state
+        )
+        with self._database.transaction() as connection:
+            rows = connection.execute(counted).all()
+        for channel, state, count, oldest in rows:
+            if channel not in found and state != State.WAITING.value:
+                continue
+            figures = found.setdefault(channel, Figures())
+            figures.states[state] = count
+            if state == State.WAITING.value:
+                figures.oldest = aware(oldest)
+        return found
+
+
+_WITH_EVENT = select(outbox, events.c.document).join_from(outbox, events, outbox.c.event == events.c.id, isouter=True)
+
+
+def _letter(row: Row[Any]) -> Letter:
+    event = Event.from_json(json.loads(row.document)) if row.document else None
+    return Letter(
+        row.seq, row.channel, State(row.state), event, row.subject, aware(row.created), aware(row.wanted),
+        aware(row.due), row.joins, row.lasting, aware(row.since), row.held, row.attempts, row.form, row.answer,
+        aware(row.done),
+    )  # fmt: skip
+
+
+def _lane_row(name: str, lane: Lane) -> dict[str, Any]:
+    sent = "\n".join(f"{at:.3f}" for at in lane.sent)
+    return {"lane": name, "failures": lane.failures, "paused_until": naive(lane.paused_until), "sent": sent}
