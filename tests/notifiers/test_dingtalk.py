@@ -282,7 +282,7 @@ def test_a_field_that_cannot_be_meant_is_refused(fields: dict[str, Any]) -> None
 # --- texts from outside ----------------------------------------------------------------------------------------------
 
 MARKUP = re.compile(
-    r"\]\(|!\[|\*\*|`|~~|<[a-z@/]|&\w+;|@(?!sha)\w|https?://|www\.|\\|[\r\n\u2028\u202e]|^(?:#|>|-|\d\. )"
+    r"\]\(|!\[|\*\*|`|~~|<[a-z@/]|&#?[A-Za-z0-9]+;|@(?!sha)\w|https?://|\bwww\.|\\|[\r\n\u2028\u202e]|^(?:#|>|-|\d\. )"
 )
 
 

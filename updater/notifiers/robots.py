@@ -36,7 +36,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")  # of a path or a query: tokens are t
 _MENTION = re.compile(r"@(?!sha(?:256|512):[0-9a-f])")  # a digest calls nobody, and is copied from messages
 _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=\bwww)(?=\.)", re.IGNORECASE)
 _TAG = re.compile(r"<(?=[A-Za-z@/!?])")  # what follows makes it a tag; `<2.0.0` is none
-_ENTITY = re.compile(r"&(?=#?\w+;)")
+_ENTITY = re.compile(r"&(?=#?[A-Za-z0-9]+;)")
 _EMPHASIS = re.compile(r"(?<!\w)_++|_++(?!\w)")  # within a word, `_` is only a letter
 _BLOCK = re.compile(r"[#>+=-]|\d{1,9}[.)](?:\s|$)")  # at the start of a line: heading, quotation, list, rule
 _WIDE_LESS, _WIDE_LINE = "\N{FULLWIDTH LESS-THAN SIGN}", "\N{FULLWIDTH LOW LINE}"
