@@ -16,7 +16,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +86,7 @@ class Lab:
         *,
         payload: bytes = b"hello\n",
         platforms: Sequence[str] = ("linux/amd64",),
+        labels: Mapping[str, str] | None = None,
         created: str | None = None,
         attestations: bool = False,
     ) -> str:
@@ -96,6 +97,7 @@ class Lab:
                 tags,
                 payload=payload,
                 platforms=platforms,
+                labels=labels,
                 created=created,
                 attestations=attestations,
                 login=self.login,

@@ -19,9 +19,10 @@ from tests.lab.registry import FLAVOURS, Flavour, Given, open_registry
 from tests.lab.scripted import Answered, Asked, Scripted, reply
 from updater.demo.registry import EmbeddedRegistry, push_image
 from updater.errors import RegistryError
+from updater.model.origin import NOWHERE, Origin
 from updater.registry import client, description
 from updater.registry.client import Description, LoginRefused, NotFound, Registry
-from updater.registry.description import describe, nothing_known
+from updater.registry.description import complete, describe, nothing_known
 from updater.transport.http import Answer, Http
 
 LOGIN = ("ci", "canary-password")
@@ -78,6 +79,9 @@ class Shelf:
 
     def describe(self, *, created: bool = True) -> Description:
         return describe(self.fetch, "1.0", "manifest team/app:1.0", created=created, known=nothing_known)
+
+    def complete(self, known: Description) -> Description:
+        return complete(self.fetch, known, "manifest team/app:1.0")
 
 
 def client_headers(headers: Mapping[str, str]) -> Any:
@@ -356,6 +360,118 @@ def test_the_date_of_an_index_is_that_of_one_image(entries: list[object], date: 
     shelf = Shelf(index(*entries), image(AMD), image(ARM), AMD, ARM, NESTED)
     found = shelf.describe()
     assert (found.created, found.asked_created, len(shelf.asked)) == (date, True, requests)
+
+
+# --- where it comes from ----------------------------------------------------------------------------------------------
+
+HUB, BASE = "https://github.com/acme/api", "https://github.com/acme/base"
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+def said(source: str | None = None, revision: str | None = None, **more: object) -> dict[str, object]:
+    """Labels, or annotations."""
+    told = {"source": source, "revision": revision} | more
+    return {f"org.opencontainers.image.{key}": value for key, value in told.items() if value is not None}
+
+
+LABELLED = AMD | {"config": {"Labels": said(HUB, REVISION)}}
+OTHER = ARM | {"config": {"Labels": said(BASE)}}
+FULL = Origin(HUB, REVISION)
+
+
+@pytest.mark.parametrize(
+    ("document", "config", "origin"),
+    [
+        pytest.param({}, LABELLED, FULL, id="labels"),
+        pytest.param({"annotations": said(BASE)}, LABELLED, Origin(BASE, REVISION), id="annotations win, key by key"),
+        pytest.param({"annotations": said(HUB, REVISION)}, AMD, FULL, id="annotations alone"),
+        pytest.param({"annotations": [said(HUB)]}, LABELLED, FULL, id="annotations that are none"),
+        pytest.param({"annotations": said("nowhere")}, LABELLED, FULL, id="annotations that say nothing usable"),
+        pytest.param({}, AMD | {"config": {"Labels": None}}, NOWHERE, id="no labels"),
+        pytest.param({}, AMD | {"config": None}, NOWHERE, id="no settings"),
+        pytest.param({}, AMD | {"config": {"Labels": [said(HUB)]}}, NOWHERE, id="labels that are none"),
+        pytest.param({}, b"\xff", NOWHERE, id="an artifact whose configuration is not JSON"),
+    ],
+)
+def test_a_manifest_says_where_it_comes_from(document: dict[str, object], config: object, origin: Origin) -> None:
+    tagged = image(config) | document
+    shelf = Shelf(tagged, config)
+    found = shelf.describe(created=False)
+    assert found.origin == origin
+    assert shelf.complete(found) is found
+    assert shelf.asked == ["manifests", "blobs"]
+
+
+INDEXES: dict[str, tuple[dict[str, object], list[object], Origin, Origin, int]] = {
+    "its linux/amd64 image": (
+        {}, [entry(image(OTHER), on("linux/arm64")), entry(image(LABELLED), on("linux/amd64"))], NOWHERE, FULL, 2,
+    ),
+    "else the first": (
+        {}, [entry(image(OTHER), on("linux/arm64")), entry(image(LABELLED), on("linux/s390x"))], NOWHERE, Origin(BASE),
+        2,
+    ),
+    "its own annotations before those": (
+        {"annotations": said(BASE)}, [entry(image(LABELLED))], Origin(BASE), Origin(BASE, REVISION), 2,
+    ),
+    "the annotations of its image before its labels": (
+        {}, [entry(image(LABELLED) | {"annotations": said(BASE)})], NOWHERE, Origin(BASE, REVISION), 2,
+    ),
+    "not an index in it": ({}, [entry(NESTED)], NOWHERE, NOWHERE, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("more", "entries", "first", "then", "requests"), INDEXES.values(), ids=INDEXES)
+def test_an_index_says_what_its_image_says_for_two_requests_more(
+    more: dict[str, object], entries: list[object], first: Origin, then: Origin, requests: int
+) -> None:
+    annotated = image(LABELLED) | {"annotations": said(BASE)}
+    shelf = Shelf(index(*entries) | more, image(OTHER), image(LABELLED), annotated, OTHER, LABELLED, NESTED)
+    found = shelf.describe(created=False)
+    assert (found.origin, found.asked_created, shelf.asked) == (first, False, ["manifests"])
+    completed = shelf.complete(found)
+    assert (completed.origin, completed.asked_created, len(shelf.asked)) == (then, True, 1 + requests)
+    assert completed == shelf.describe(created=True)
+    assert shelf.complete(completed) is completed
+
+
+@pytest.mark.parametrize("missing", [image(LABELLED), LABELLED], ids=["its image", "its configuration"])
+def test_an_index_whose_parts_are_gone_or_changed_says_so(missing: object) -> None:
+    shelf = Shelf(index(entry(image(LABELLED))), image(LABELLED), LABELLED)
+    found = shelf.describe(created=False)
+    shelf.parts[digest_of(missing)] = HTML
+    with pytest.raises(RegistryError, match="has another digest than"):
+        shelf.complete(found)
+    del shelf.parts[digest_of(missing)]
+    with pytest.raises(RegistryError, match="a part of it is missing"):
+        shelf.complete(found)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_labels_that_were_pushed_are_read(flavour: Flavour, tmp_path: Path) -> None:
+    with open_registry(flavour, tmp_path, auth="token") as lab, Counting() as http:
+        labels = {key: str(value) for key, value in said(HUB, REVISION, version="v1.0", licenses="MIT").items()}
+        lab.push("team/app", ["one"], labels=labels)
+        lab.push("team/app", ["two"], labels=labels, platforms=("linux/arm64", "linux/amd64"))
+        registry, origin = lab.client(http), Origin(HUB, REVISION, "v1.0")
+        assert registry.describe("team/app", "one", created=False).origin == origin
+        found = registry.describe("team/app", "two", created=False)
+        http.asked = []
+        assert registry.complete("team/app", found, within=30).origin == origin
+        assert http.asked == ["GET manifests", "GET blobs"]
+
+
+def test_what_is_not_told_in_time_is_not_waited_for() -> None:
+    def script(asked: Asked) -> Answered:
+        if asked.path.endswith("/1.0"):
+            return reply(200, NESTED)
+        server.stopped.wait(30)
+        return None
+
+    with asking(script) as (registry, server):
+        found = registry.describe("team/app", "1.0", created=False)
+        with pytest.raises(RegistryError):
+            registry.complete("team/app", found, within=0.2)
+        server.stopped.set()
 
 
 # --- documents that are none ------------------------------------------------------------------------------------------

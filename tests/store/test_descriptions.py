@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from tests.lab.statements import statements, writes
+from updater.model.origin import Origin
 from updater.model.tag import Described
 from updater.store import descriptions as module
 from updater.store.database import Database
@@ -18,6 +20,7 @@ AT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 MADE = datetime(2026, 11, 1, 12, 30, 15, 123456, tzinfo=UTC)
 ONE, TWO = f"sha256:{1:064x}", f"sha512:{2:0128x}"
 BOTH = frozenset({"linux/amd64", "linux/arm64/v8"})
+FROM = Origin("https://github.com/acme/api", "0123456789abcdef", "v1.5.0", "https://api.example.com")
 
 
 @pytest.fixture
@@ -38,12 +41,16 @@ def days(number: float) -> datetime:
         pytest.param(Described(None, BOTH, asked_created=True), id="asked for a date, and it has none"),
         pytest.param(Described(None, BOTH, asked_created=False), id="not asked for a date"),
         pytest.param(Described(None, frozenset(), asked_created=True), id="nothing at all"),
+        pytest.param(Described(MADE, BOTH, asked_created=True, origin=FROM), id="where it comes from"),
+        pytest.param(
+            Described(None, BOTH, asked_created=False, origin=Origin(revision="0123abc"), speaker=TWO),
+            id="an index, and the image in it that is to be asked",
+        ),
     ],
 )
 def test_a_description_comes_back_with_the_time_it_was_first_seen(database: Database, found: Described) -> None:
     Descriptions(database).put({ONE: found}, AT)
-    known = Described(found.created, found.platforms, found.asked_created, AT)
-    assert Descriptions(database).get([ONE, TWO]) == {ONE: known}
+    assert Descriptions(database).get([ONE, TWO]) == {ONE: replace(found, first_seen=AT)}
 
 
 def test_one_process_answers_as_another_would(database: Database) -> None:
@@ -64,6 +71,15 @@ def test_a_date_is_not_lost_when_nobody_asks_for_it(database: Database) -> None:
     known.put({ONE: Described(MADE, BOTH, asked_created=True)}, AT)
     known.put({ONE: Described(None, BOTH, asked_created=False)}, days(1))
     assert known.get([ONE]) == Descriptions(database).get([ONE]) == {ONE: Described(MADE, BOTH, True, AT)}
+
+
+def test_where_it_comes_from_is_added_once_and_not_lost(database: Database) -> None:
+    known = Descriptions(database)
+    index = Described(None, BOTH, asked_created=False, speaker=TWO)
+    asked = replace(index, created=MADE, asked_created=True, origin=FROM)
+    for at, found in enumerate((index, asked, index)):
+        known.put({ONE: found}, days(at))
+    assert known.get([ONE]) == Descriptions(database).get([ONE]) == {ONE: replace(asked, first_seen=AT)}
 
 
 def test_what_is_at_hand_costs_no_statement(database: Database) -> None:

@@ -32,7 +32,7 @@ class _Forge(NamedTuple):
 
 _NAME = r"[A-Za-z0-9._-]+"
 _OWNER_AND_NAME = re.compile(rf"/{_NAME}/{_NAME}(?=/|$)")
-_GROUPS_AND_NAME = re.compile(rf"/{_NAME}(?:/{_NAME})+(?=/-/|$)")
+_GROUPS_AND_NAME = re.compile(rf"/{_NAME}(?:/{_NAME})+?(?=/-/|$)")
 _GITHUB = _Forge(_OWNER_AND_NAME, "/releases/tag/", "/tree/")
 _GITLAB = _Forge(_GROUPS_AND_NAME, "/-/releases/", "/-/tree/")
 _GITEA = _Forge(_OWNER_AND_NAME, "/releases/tag/", "/src/commit/")

@@ -29,13 +29,18 @@ Targets = Collection[ImageRef]  # each by its digest
 
 
 def origins(
-    targets: Targets, registry_of: RegistryOf, descriptions: Descriptions, now: datetime
+    targets: Targets,
+    registry_of: RegistryOf,
+    descriptions: Descriptions,
+    now: datetime,
+    *,
+    patience: float = PATIENCE,
 ) -> dict[ImageRef, Origin]:
     """Return where these come from, as far as it is known; what was asked is remembered. Never raises UpdaterError."""
     try:
         remembered = descriptions.get({image.digest for image in targets if image.digest})
         known = {image: remembered[image.digest] for image in targets if image.digest in remembered}
-        found = _ask({image: one for image, one in known.items() if _lacks(one)}, registry_of)
+        found = _ask({image: one for image, one in known.items() if _lacks(one)}, registry_of, patience)
         descriptions.put({image.digest: one for image, one in found.items() if image.digest}, now)
     except UpdaterError:
         return {}
@@ -46,10 +51,10 @@ def _lacks(known: Described) -> bool:
     return not (known.asked_created or known.origin.complete) and known.speaker is not None
 
 
-def _ask(images: Mapping[ImageRef, Described], registry_of: RegistryOf) -> dict[ImageRef, Described]:
+def _ask(images: Mapping[ImageRef, Described], registry_of: RegistryOf, patience: float) -> dict[ImageRef, Described]:
     if not images:
         return {}
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + patience
 
     def told(image: ImageRef) -> Described | None:
         known = recalled(image.digest or "", images[image])
