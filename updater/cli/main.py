@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from updater.cli import configuration, cycle, inspect, people, serve
+from updater.cli import configuration, cycle, inspect, notify, people, serve
 from updater.cli.options import Config
 
 
@@ -109,6 +109,7 @@ for command in (
     serve.demo,
 ):
     app.command()(command)
+app.add_typer(notify.app, name="notify")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """`updater demo`: the whole path on this machine, told as it happens; nothing needs to be installed but git.
 
-A registry and a Git server on loopback, three applications that name one image in three ways, the daemon as a process
-of its own, one pushed tag, one commit.
+A registry, a Git server and a DingTalk robot on loopback, three applications that name one image in three ways, the
+daemon as a process of its own, one pushed tag, one commit, one message.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from rich.syntax import Syntax
 from updater.demo.git_server import GitServer
 from updater.demo.image import push_image
 from updater.demo.registry import EmbeddedRegistry
+from updater.demo.sink import MessageSink
 
 PATIENCE = 20.0  # seconds to wait for any one thing; the whole story takes a few
 REPOSITORY = "acme/shop"
 BEFORE, AFTER = ("1.3.0", "1.4.0", "1.4.1"), "1.5.0"
+ROBOT, SECRET = "demo-robot", "SEC-of-the-demo"  # of a robot that is on this machine alone
 STRAY = ("2.0.0-rc.1", "latest", "20240101")  # what must not be picked
 
 DEPLOYMENT = """\
@@ -76,6 +78,9 @@ images:
     name: shop
     policy: {{kind: semver, range: 1.x}}
     poll: {{interval: 2s, jitter: 0s}}
+notifications:
+  channels:
+    - {{kind: dingtalk, url: "env:DEMO_ROBOT", secret: "env:DEMO_SECRET"}}
 """
 
 out = Console(highlight=False, soft_wrap=True)
@@ -84,7 +89,11 @@ out = Console(highlight=False, soft_wrap=True)
 def tell(*, keep: bool = False) -> int:
     """Tell the story and return the exit code; with `keep` leave everything running until Ctrl-C."""
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="updater-demo-") as name, EmbeddedRegistry() as registry:
+    with (
+        tempfile.TemporaryDirectory(prefix="updater-demo-") as name,
+        EmbeddedRegistry() as registry,
+        MessageSink(tokens=[ROBOT], secrets={ROBOT: SECRET}) as sink,
+    ):
         folder = Path(name)
         image = f"{registry.host}/{REPOSITORY}"
         for tag in (*BEFORE, *STRAY):
@@ -93,13 +102,16 @@ def tell(*, keep: bool = False) -> int:
             url = git.create("fleet", _files(image))
             config = folder / "updater.yaml"
             config.write_text(CONFIG.format(data=folder / "data", host=registry.host, url=url, image=image))
-            _opening(registry, url, config)
-            with _daemon(config) as events:
+            _opening(registry, url, sink, config)
+            robot = {"DEMO_ROBOT": f"{sink.url}/robot/send?access_token={ROBOT}", "DEMO_SECRET": SECRET}
+            with _daemon(config, robot) as events:
                 commit = _acts(registry, image, events)
                 if commit is None:
                     return 1
                 _explained(config)
-                _closing(folder / "git" / "fleet.git", commit, time.monotonic() - started)
+                _closing(folder / "git" / "fleet.git", commit)
+                _told(sink)
+                _step(f"From nothing to this message in {time.monotonic() - started:.1f} s")
                 _where_next(config, url, registry, keep=keep)
                 if keep:
                     _wait_for_interrupt(events)
@@ -115,10 +127,11 @@ def _files(image: str) -> dict[str, bytes]:
     return {path: text.format(image=image).encode() for path, text in texts.items()}
 
 
-def _opening(registry: EmbeddedRegistry, url: str, config: Path) -> None:
-    _step("A registry and a Git server run on this machine")
+def _opening(registry: EmbeddedRegistry, url: str, sink: MessageSink, config: Path) -> None:
+    _step("A registry, a Git server and a DingTalk robot run on this machine")
     out.print(f"  registry  {registry.url}  {REPOSITORY}: {', '.join((*BEFORE, *STRAY))}")
     out.print(f"  git       {url}  (Deployment, kustomization, Helm values)")
+    out.print(f"  dingtalk  {sink.url}  checks signatures and limits as the service does")
     _step(f"The configuration, whole: {config}")
     out.print(Syntax(config.read_text().rstrip(), "yaml", background_color="default"))
 
@@ -167,12 +180,18 @@ def _explained(config: Path) -> None:
         out.print(f"  {escape(line)}")
 
 
-def _closing(repository: Path, commit: dict[str, Any], seconds: float) -> None:
+def _closing(repository: Path, commit: dict[str, Any]) -> None:
     _step("What people review: git log -p")
     command = ["git", "--git-dir", str(repository), "log", "-p", "-1", "--no-color", commit["revision"]]
     log = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE, env=_plain()).stdout
     out.print(Syntax(log.rstrip(), "diff", background_color="default"))
-    _step(f"From nothing to this commit in {seconds:.1f} s")
+
+
+def _told(sink: MessageSink) -> None:
+    _step("What the robot told its group")
+    sink.wait(1, PATIENCE)
+    for line in sink.texts[0].splitlines():
+        out.print(f"  {escape(line)}")
 
 
 def _where_next(config: Path, url: str, registry: EmbeddedRegistry, *, keep: bool) -> None:
@@ -193,10 +212,10 @@ def _step(text: str) -> None:
 
 
 @contextmanager
-def _daemon(config: Path) -> Iterator[queue.Queue[dict[str, Any]]]:
+def _daemon(config: Path, robot: dict[str, str]) -> Iterator[queue.Queue[dict[str, Any]]]:
     """Run `updater run` as a process of its own and yield its events."""
     command = [sys.executable, "-m", "updater", "run", "--config", str(config)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_plain())
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_plain() | robot)
     events: queue.Queue[dict[str, Any]] = queue.Queue(maxsize=1000)
     assert process.stderr is not None
     reader = threading.Thread(target=_read, args=(process.stderr, events), daemon=True)

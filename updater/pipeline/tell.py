@@ -15,7 +15,8 @@ from updater.config.images import Item
 from updater.config.repositories import commit_url
 from updater.config.settings import Settings, canonical
 from updater.git.log import trailers
-from updater.messages.commits import Place, Told, digests, places, reasons, told
+from updater.messages.commits import Place, Told, digests, linked, places, reasons, told
+from updater.messages.origin import Links
 from updater.model.decision import Hold, Reason, Update
 from updater.model.event import ENDS, Event, Kind, Spot, Subject
 from updater.model.image import ImageRef
@@ -218,6 +219,7 @@ def updated(landed: Landed, settings: Settings) -> Iterator[Event]:
     """Yield what a commit tells: one event for each item and pair of values, with all its places."""
     found = list(trailers(landed.message))
     lines, why = places(landed.message), reasons(found)
+    links = linked(landed.message)
     by_image = {(image, tag): digest for image, tag, digest in digests(found)}
     repository = next((r for r in settings.repositories if r.name == landed.repository), None)
     for one in told(found):
@@ -225,6 +227,7 @@ def updated(landed: Landed, settings: Settings) -> Iterator[Event]:
         for item in _owners(one, here, landed).values():
             spots = [s for s in here if landed.owners.get((one.image, s.file), item).name == item.name]
             tag, _, digest = one.new.partition("@")
+            page = next((links[s.spelled, one.new] for s in spots if (s.spelled, one.new) in links), Links())
             yield Event(
                 kind=Kind.IMAGE_UPDATED,
                 at=landed.at,
@@ -235,6 +238,7 @@ def updated(landed: Landed, settings: Settings) -> Iterator[Event]:
                 why=redact(why.get(one.image, "")),
                 commit=landed.revision,
                 commit_url=commit_url(repository, landed.revision) if repository else None,
+                release_notes=page.release_notes or page.source,
                 spots=tuple(
                     Spot(landed.repository, landed.branch, spot.file, spot.line, spot.spelled)
                     for spot in spots[:MAX_SPOTS]
