@@ -26,6 +26,11 @@ def test_sections_merge_key_by_key(tmp_path: Path) -> None:
     assert loaded.items[0].rule.level == "patch"
 
 
+def test_lists_of_a_section_are_joined_too(tmp_path: Path) -> None:
+    write(tmp_path, "network: {no_proxy: [b]}\n", "more.yaml")
+    assert settings(tmp_path, "include: [more.yaml]\nnetwork: {no_proxy: [a]}\n").network.no_proxy == ("a", "b")
+
+
 def test_files_that_are_included_may_include(tmp_path: Path) -> None:
     write(tmp_path, "include: [../c.yaml]\n", "sub/b.yaml")
     write(tmp_path, "images: [{image: a.io/c}]\n", "c.yaml")

@@ -213,6 +213,20 @@ MISTAKES = [
         "'proxy'",
         "an address such as https://host:port",
     ),
+    (
+        "template where there is no text",
+        "notifications: {channels: [{kind: webhook, url: 'env:A', templates: §{'*': x}}]}\n",
+        "notifications.channels[0].templates",
+        "templates for what is data, not text",
+        "a channel without them",
+    ),
+    (
+        "name of two lines",
+        'notifications: {channels: [{kind: dingtalk, url: "env:A", name: §"a\\nb"}]}\n',
+        "notifications.channels[0].name",
+        "'a\\nb'",
+        "a name in one line",
+    ),
     ("route that is a word", SECTION + "  routes: [§ops]\n", "notifications.routes[0]", "'ops'", "a mapping"),
     (
         "route to nowhere",
@@ -375,6 +389,7 @@ TEMPLATES = [
     ("no Jinja", '"first\\n{% if %}"', "a mistake in line 2*", "a Jinja template"),
     ("unknown filter", '"{{ new | shout }}"', "unknown filter `shout` in line 1", "one of capitalize, *"),
     ("too long", f"'{'x' * 4_097}'", "4097 characters", "at most 4096"),
+    ("empty", "' '", "' '", "a Jinja template that says something"),
 ]
 
 
@@ -421,6 +436,25 @@ def test_a_secret_in_the_address_of_a_gateway_is_refused_and_not_printed(
     [problem] = problems(tmp_path, f"notifications: {{channels: [{{{entry}, base_url: '{address}'}}]}}\n")
     assert problem.where == "notifications.channels[0].base_url"
     assert CANARY not in str(problem)
+
+
+ELSEWHERE = [
+    ("an address alone", f"[§'https://hooks.example.com/services/{CANARY}']"),
+    ("an address for a kind", f"[{{kind: §'https://hooks.example.com/services/{CANARY}'}}]"),
+    ("an address of apprise as a list", f"§'slack://{CANARY}/{CANARY}'"),
+    ("an address for a section", f"[{{kind: dingtalk, url: 'env:A', at: §'https://hooks.example.com/{CANARY}'}}]"),
+    ("a login for all headers", f"[{{kind: webhook, url: 'env:A', headers: §'Bearer {CANARY}'}}]"),
+    ("a login in the headers", f"[{{kind: webhook, url: 'env:A', headers: {{Authorization: §'Bearer {CANARY}'}}}}]"),
+    ("a topic", f"[{{kind: ntfy, topic: §'{CANARY}/x'}}]"),
+]
+
+
+@pytest.mark.parametrize("channels", [row[1] for row in ELSEWHERE], ids=[row[0] for row in ELSEWHERE])
+def test_what_could_be_a_secret_is_not_printed_with_any_mistake(tmp_path: Path, channels: str) -> None:
+    text, at = marked(f"notifications: {{channels: {channels}, routes: [{{channels: [x]}}]}}\n")
+    report = problems(tmp_path, text)
+    assert at in {f"{problem.line}:{problem.column}" for problem in report}
+    assert CANARY not in "\n".join(map(str, report))
 
 
 TWICE = [

@@ -12,7 +12,7 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, ConfigDict, Field, RootModel, create_model
+from pydantic import AfterValidator, ConfigDict, Field, RootModel, create_model, field_validator
 
 from updater.config.base import MAX_TEXT, Section
 from updater.config.network import Network
@@ -63,6 +63,8 @@ def template(value: str) -> str:
     """Check that a template compiles. Raises ValueError."""
     from updater.messages.templates import compile_template
 
+    if not value.strip():
+        raise ValueError("expected a Jinja template that says something")
     compile_template(value)
     return value
 
@@ -80,6 +82,12 @@ def _reminder(length: int) -> int:
     return length
 
 
+def _nothing(value: dict[str, str]) -> dict[str, str]:
+    if value:
+        raise ValueError("found templates for what is data, not text, expected a channel without them")
+    return value
+
+
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
@@ -87,6 +95,7 @@ def _once(names: tuple[str, ...]) -> tuple[str, ...]:
 EventGlob = Annotated[str, AfterValidator(event_glob)]
 NameGlobs = Annotated[tuple[Annotated[str, AfterValidator(name_glob)], ...], Field(min_length=1)]
 Templates = dict[Annotated[str, AfterValidator(template_key)], Annotated[str, AfterValidator(template)]]
+NoTemplates = Annotated[dict[str, str], AfterValidator(_nothing)]
 Reminder = Annotated[Duration, AfterValidator(_reminder)]
 
 
@@ -95,9 +104,17 @@ class Channel(Notifier):
 
     network: Network = Field(Network(), description="overrides the network section, key by key")
 
+    @field_validator("name")
+    @classmethod
+    def _in_one_line(cls, value: str | None) -> str | None:
+        if value is not None and (value != value.strip() or not value.isprintable()):
+            raise ValueError("expected a name in one line")
+        return value
+
 
 def _channel(member: type[Notifier]) -> type[Channel]:
     """Return the member as a channel of the file: with a network of its own, and templates that are checked."""
+    kind = Templates if member.templated else NoTemplates
     described: Any = Field({}, description=member.model_fields["templates"].description)
     bases: Any = (member, Channel)  # what the member says itself wins
     made = create_model(
@@ -105,7 +122,7 @@ def _channel(member: type[Notifier]) -> type[Channel]:
         __base__=bases,
         __doc__=member.__doc__,
         __module__=__name__,
-        templates=(Templates, described),
+        templates=(kind, described),
     )
     return cast("type[Channel]", made)
 

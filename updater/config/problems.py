@@ -20,7 +20,7 @@ NOTIFICATIONS = "notifications"
 LATER = ", which is not supported yet"
 MAX_SHOWN = 60  # characters of a value in a report
 _INDEX = re.compile(r"\[[0-9]+\]")
-_SECRET = re.compile(r"credentials|password|token|secret|private_key|(?:^|\.)key$")
+_SECRET = re.compile(r"credentials|password|token|secret|private_key|(?:^|\.)key$|\.headers|\.topic$")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _SAID = re.compile(
     r"(?:(?P<comment>(?!found ).*?)[:;] )?(?:found (?P<found>.*?)[,;]? )?expected (?P<expected>.*)", re.DOTALL
@@ -89,6 +89,8 @@ def show(value: object, where: str) -> str:
         return kind_of(value)
     if _SECRET.search(where) and not where.endswith(".kind"):
         return "a text (not shown)"
+    if _section(where) == NOTIFICATIONS and "://" in str(value):
+        return "an address (not shown)"  # many services keep their secret in its path, some in place of its host
     text = redact(_QUERY.sub(r"\1***", _USER.sub("***@", str(value))))
     if _NUMBER.fullmatch(text):
         return text
@@ -160,8 +162,8 @@ def _later(where: str) -> frozenset[str]:
 
 
 def unknown(what: str, name: str, known: Iterable[str], mark: Mark) -> Problem:
-    """Say that a name is nobody's, and which there are."""
-    names = ", ".join(sorted(known))
+    """Say that a name is nobody's, and which there are; names of entries with other mistakes may be anything."""
+    names = ", ".join(sorted(one for one in known if one.isprintable() and "://" not in one))
     return mark.problem(f"unknown {what} {str(name)!r}", f"one of {names}" if names else "one that is listed")
 
 

@@ -113,11 +113,13 @@ class Notifier(Member, ABC):
     """One channel of the configuration.
 
     merges    whether several events may be one message
+    templated  whether templates apply
     limit     how often it may be sent to; None: as often as one likes
     max_bytes  of one rendered message; what is larger is cut into several, and a single event is shortened
     """
 
     merges: ClassVar[bool] = True
+    templated: ClassVar[bool] = True
     limit: ClassVar[Limit | None] = Limit(60, 60.0)
     max_bytes: ClassVar[int] = 16_000
 
