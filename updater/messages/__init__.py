@@ -1,1 +1,1 @@
-"""The words of commits (later of pull requests and notifications). Pure."""
+"""The words of commits and of messages, and operators' templates for them (later those of pull requests). Pure."""
