@@ -1,1 +1,1 @@
-"""The whole path on one machine: an embedded registry and a Git server. Tests use both."""
+"""The whole path on one machine: an embedded registry, a Git server, a sink for messages. Tests use them too."""
