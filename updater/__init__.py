@@ -6,9 +6,10 @@ The floors; imports only go down, rooms with `|` between them do not know each o
        demo                    the whole path on one machine; the tests use its servers too
     6  daemon                  makes every client, turns the clock
     5  pipeline                look, find -> scan, facts -> decide, resolve -> edit -> commit; update.py is the loop
+                               tell -> route -> notify: what changed, who is told, until it is there
     4  config                  the operator's YAML as typed values, errors with file:line:column
-    3  registry | git | store  effects: the only rooms with windows
-       transport               what they share: http, process, pace
+    3  registry | git | notifiers | store       effects: the only rooms with windows
+       transport               what they share: http, process, pace, lock
     2  policies | editors | messages | sync     decisions: values in, values out
     1  plugins > model > secrets > errors
 

@@ -32,7 +32,7 @@ UPDATE, DIGEST, REASON, HOLD = "Image-Update", "Image-Digest", "Image-Reason", "
 OURS = f"^{UPDATE}: "  # what some line of every commit of ours begins with
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UPDATE_VALUE = re.compile(r"(?P<image>\S+) (?P<old>\S+) -> (?P<new>\S+)")
-_LINE = re.compile(r"^- \S+ (\S+) -> (\S+) in (.+):([0-9]{1,9})$", re.MULTILINE)
+_LINE = re.compile(r"^- (\S+) (\S+) -> (\S+) in (.+):([0-9]{1,9})$", re.MULTILINE)
 _LINKS = re.compile(
     r"^- (\S+) \S+ -> (\S+) in .+:[0-9]{1,9}(?:\n[ \t]+Release notes: (\S+))?(?:\n[ \t]+Source: (\S+))?$", re.MULTILINE
 )
@@ -51,8 +51,9 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One line of a message read back: what was changed to what, in which line of which file."""
+    """One line of a message read back: which image, as Git spells it, was changed from what to what, and where."""
 
+    spelled: str
     old: str
     new: str
     file: str
@@ -110,7 +111,13 @@ def told(trailers: Iterable[tuple[str, str]]) -> tuple[Told, ...]:
 
 def places(message: str) -> tuple[Place, ...]:
     """Return what the lines of a message say; a squash keeps those of all its commits."""
-    return tuple(Place(old, new, file, int(line)) for old, new, file, line in _LINE.findall(message))
+    return tuple(Place(name, old, new, file, int(line)) for name, old, new, file, line in _LINE.findall(message))
+
+
+def reasons(trailers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return why each image was updated, by its name in full."""
+    found = (value.partition(" ") for key, value in trailers if key == REASON)
+    return {image: words for image, _, words in found}
 
 
 def linked(message: str) -> dict[tuple[str, str], Links]:
