@@ -25,9 +25,14 @@ from updater.messages.events import (
 from updater.messages.events import test_message as made_for_testing
 from updater.messages.templates import Template, compile_template
 from updater.messages.words import Labels, Words, fill
-from updater.model.decision import Reason
+from updater.model.decision import Hold, Reason, Update
 from updater.model.event import ENDS, Event, Kind, Severity, Spot, Subject
+from updater.model.image import ImageRef
 from updater.model.message import Entry, Language, Link
+from updater.model.past import Past
+from updater.model.tag import Scan, Tag
+from updater.pipeline.decide import Known, decide
+from updater.policies.rule import Rule
 from updater.secrets import remember
 
 AT = datetime(2026, 12, 1, 8, 0, tzinfo=UTC)
@@ -165,7 +170,7 @@ def test_an_update_says_what_from_what_to_what_where_why_and_in_which_commit() -
         ),
         "",
         (
-            Link("Commit", str(UPDATED.commit_url)),
+            Link("View commit", str(UPDATED.commit_url)),
             Link("Release notes", "https://github.com/acme/api/releases/tag/1.5.0"),
         ),
     )
@@ -184,6 +189,79 @@ def test_a_hold_says_why_in_plain_words_and_who_can_open_it() -> None:
     assert ("Details", "a major change, allowed is minor") in told.facts
     assert told.action == "Approve it once with `updater approve api/prod`, or raise `level`"
     assert entry(HELD, "zh").headline == "api/prod 暂缓更新（1.4.2 -> 2.0.0）：超出允许的升级级别"
+
+
+DECIDED: dict[str, tuple[dict[str, object], str, str, str]] = {
+    "an update": ({}, "1.4.2", "1.4.2 1.4.3 1.5.0", "semver 1.x，3 个候选中最新"),
+    "an update past a stray tag": (
+        {"policy": {"kind": "semver"}},
+        "1.4.2",
+        "1.4.2 1.5.0 400.0.0",
+        "semver *，3 个候选中最新，已跳过 1 个（level）",
+    ),
+    "a level": (
+        {"level": "patch"},
+        "1.4.2",
+        "1.4.2 1.5.0",
+        "semver 1.x，2 个候选中最新的是 1.5.0；本次为 minor 级变更，最高允许 patch",
+    ),
+    "a stray tag": (
+        {"policy": {"kind": "semver"}, "level": "major"},
+        "1.4.2",
+        "1.4.2 400.0.0",
+        "semver *，2 个候选中最新的是 400.0.0；主版本跨越 399 个，最多允许 20 个",
+    ),
+    "what nothing fits": ({}, "1.4.2", "2.0.0 x", "semver 1.x：2 个标签均不符合"),
+    "a current tag without a version": ({}, "latest", "1.5.0", "semver 1.x 无法识别当前标签 latest"),
+}
+
+
+@pytest.mark.parametrize(("fields", "current", "tags", "said"), DECIDED.values(), ids=list(DECIDED))
+def test_what_decisions_say_is_said_in_chinese_too(
+    fields: dict[str, object], current: str, tags: str, said: str
+) -> None:
+    """Held to what the policies really say: a wording that changes there must change in the table."""
+    rule = Rule.model_validate(
+        {"policy": {"kind": "semver", "range": "1.x"}, "platforms": [], "min_age": 0, "moved_tag": "follow"} | fields
+    )
+    here = ImageRef("ghcr.io", "acme/api", current)
+    scan = Scan(here.name, tuple(map(Tag, tags.split())), AT, complete=True)
+    decision = decide(rule, here, scan, AT, Known(past=Past()))
+    assert isinstance(decision, Update | Hold)
+    reason = decision.reason.value if isinstance(decision, Hold) else ""
+    told = entry(replace(HELD, why=decision.why, reason=reason), "zh")
+    assert dict(told.facts)["详情"] == said
+    assert (
+        decision.why.split("; ")[0]
+        in dict(entry(replace(HELD, why=decision.why, reason=reason), "en").facts)["Details"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("3 h 12 min left", "还需等待 3 h 12 min"),
+        (
+            "held by a person until 2026-12-08 00:00 UTC: release freeze; again",
+            "人工暂停，截止 2026-12-08 00:00 UTC：release freeze；again",
+        ),
+        ("held by a person", "人工暂停"),
+        (
+            "outside the allow window '0 8 * * 1-5' for 8h, UTC",
+            "当前不在允许更新的时间窗口内：'0 8 * * 1-5' for 8h, UTC",
+        ),
+        ("{_1} [x{name}], newest of 3", "{_1} [x{name}]，3 个候选中最新"),
+        ("something else; entirely", "something else; entirely"),
+    ],
+    ids=["a time to wait", "a hold with an end", "a hold", "a window", "values are no patterns", "unknown words stay"],
+)
+def test_parts_of_a_why_in_chinese(why: str, said: str) -> None:
+    assert WORDS["zh"].why(why) == said
+
+
+def test_an_error_keeps_its_words() -> None:
+    event = Event(Kind.SCAN_FAILED, AT, Subject(registry="ghcr.io"), why="it has failed; 3 s left")
+    assert dict(entry(event, "zh").facts)["错误"] == "it has failed; 3 s left"
 
 
 def test_a_hold_for_a_reason_that_nobody_knows_is_told_by_its_word() -> None:

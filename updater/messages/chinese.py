@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 from updater.messages.words import Labels, Reasoned, Told, Words
 from updater.model.event import Kind
 
@@ -228,6 +230,26 @@ _REASONS = {
     ),
 }
 
+_WHYS = (
+    (r"(.+), newest of ([0-9]+)(?: but ([0-9]+) \((.+)\))?", "{_1}，{_2} 个候选中最新[，已跳过 {_3} 个（{_4}）]"),
+    (r"(.+), (\S+) is newest of ([0-9]+)", "{_1}，{_3} 个候选中最新的是 {_2}"),
+    (r"a (\w+) change, allowed is (\w+)", "本次为 {_1} 级变更，最高允许 {_2}"),
+    (r"([0-9]+) majors ahead, allowed are ([0-9]+)", "主版本跨越 {_1} 个，最多允许 {_2} 个"),
+    (r"([0-9]+ \w+(?: [0-9]+ \w+)?) left", "还需等待 {_1}"),
+    (r"it was (\S+) when we first saw it and is (\S+) now", "首次发现时为 {_1}，现为 {_2}"),
+    (r"it has (.+)", "现有 {_1}"),
+    (r"a person went back from (\S+)", "有人从 {_1} 回退"),
+    (r"lower than the current tag", "低于当前标签"),
+    (r"outside the allow window (.+)", "当前不在允许更新的时间窗口内：{_1}"),
+    (r"a deny window (.+) is open", "当前处于禁止更新的时间窗口：{_1}"),
+    (r"held by a person(?: until (.+? UTC))?(?:: (.*))?", "人工暂停[，截止 {_1}][：{_2}]"),
+    (r"rolled back, held until (.+)", "已回退，暂停至 {_1}"),
+    (r"our own commits left (\S+) a short while ago", "近期的自动提交刚换掉 {_1}"),
+    (r"another updater may want something else", "可能有其他更新工具在写入不同的版本"),
+    (r"(.+) cannot read the current tag (\S+)", "{_1} 无法识别当前标签 {_2}"),
+    (r"(.+): none of ([0-9]+) tags", "{_1}：{_2} 个标签均不符合"),
+)
+
 CHINESE = Words(
     kinds=_KINDS,
     reasons=_REASONS,
@@ -258,5 +280,7 @@ CHINESE = Words(
     held_one="自 {since} 起有 1 条事件延迟发送",
     held_many="自 {since} 起有 {count} 条事件延迟发送",
     test_title="updater 测试消息（{channel}）",
+    whys=tuple((re.compile(pattern), words) for pattern, words in _WHYS),
+    pause="；",
     test_note="这是一条测试消息，收到即表示该通道可正常接收通知。发送时间：{at}。",
 )

@@ -250,7 +250,7 @@ ENGLISH = Words(
         images="Images",
         commit="Commit",
         template="Template",
-        see_commit="Commit",
+        see_commit="View commit",
         see_notes="Release notes",
     ),
     still="still so since {since}",
@@ -264,6 +264,6 @@ ENGLISH = Words(
     unused="not used: {why}",
     held_one="1 event was held back since {since}",
     held_many="{count} events were held back since {since}",
-    test_title="Test message of the updater to {channel}",
-    test_note="Nothing happened: messages arrive here. Sent {at}.",
+    test_title="Test message from updater to {channel}",
+    test_note="This is only a test: messages reach this channel. Sent {at}.",
 )

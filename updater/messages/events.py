@@ -221,14 +221,20 @@ class _Said:
     @property
     def why(self) -> str:
         """The event's own words, without the word of the reason that our gates begin with."""
-        return _plain(self._event.why.removeprefix(f"{self._event.reason}: "), MAX_VALUE)
+        reason = re.escape(self._event.reason)
+        said = re.sub(rf"(^|; ){reason}: ", r"\1", self._event.why, count=1) if reason else self._event.why
+        said = _plain(said, MAX_VALUE)
+        decided = reason or self._event.kind in _CHANGES  # all else is an error, in the words of who failed
+        return _cut(self._words.why(said), MAX_VALUE) if decided else said
 
     @property
     def where(self) -> str:
         """Repository, branch and places: all of a few, one of many."""
         spots, words = self._event.spots, self._words
         if not spots:
-            return _place(words, self._event.subject.repository, self._event.subject.branch, "")
+            repository, branch = _home(self._event)
+            told = repository in self.headline and branch in self.headline
+            return "" if told else _place(words, repository, branch, "")
         first = spots[0]
         files = [f"{spot.file}:{spot.line}" for spot in spots[:FEW]]
         if len(spots) <= FEW and len({(spot.repository, spot.branch) for spot in spots}) == 1:

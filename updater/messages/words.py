@@ -82,6 +82,8 @@ class Words:
     unused         pattern of why the operator's template was not used
     held_one, held_many  patterns of `{count}` and `{since}`
     test_title, test_note  patterns of `{channel}` and `{at}`
+    whys           how what decisions say is said in this language, part by part; what is not here stays as it is
+    pause          between these parts
     """
 
     kinds: Mapping[Kind, Told]
@@ -100,6 +102,20 @@ class Words:
     held_many: str
     test_title: str
     test_note: str
+    whys: tuple[tuple[re.Pattern[str], str], ...] = ()
+    pause: str = "; "
+
+    def why(self, said: str) -> str:
+        """Say what a decision said in this language, as far as it is known."""
+        parts = said.split("; ")
+        told = [self._part(part) for part in parts]
+        return said if told == parts else self.pause.join(told)
+
+    def _part(self, said: str) -> str:
+        for pattern, words in self.whys:
+            if found := pattern.fullmatch(said):
+                return fill(words, {f"_{at}": text or "" for at, text in enumerate(found.groups(), 1)})
+        return said
 
 
 def fill(pattern: str, values: Mapping[str, str]) -> str:
