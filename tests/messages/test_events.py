@@ -228,13 +228,8 @@ def test_what_decisions_say_is_said_in_chinese_too(
     scan = Scan(here.name, tuple(map(Tag, tags.split())), AT, complete=True)
     decision = decide(rule, here, scan, AT, Known(past=Past()))
     assert isinstance(decision, Update | Hold)
-    reason = decision.reason.value if isinstance(decision, Hold) else ""
-    told = entry(replace(HELD, why=decision.why, reason=reason), "zh")
-    assert dict(told.facts)["详情"] == said
-    assert (
-        decision.why.split("; ")[0]
-        in dict(entry(replace(HELD, why=decision.why, reason=reason), "en").facts)["Details"]
-    )
+    event = replace(HELD, reason=decision.reason.value) if isinstance(decision, Hold) else UPDATED
+    assert said in dict(entry(replace(event, why=decision.why), "zh").facts).values()
 
 
 @pytest.mark.parametrize(
