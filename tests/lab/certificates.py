@@ -12,12 +12,18 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 
-def make_certificate(folder: Path, name: str = "lab", *, rsa_key: bool = False) -> tuple[Path, Path]:
-    """Write `name.crt` and `name.key` for 127.0.0.1 and localhost, valid for a day; RS256 tokens need an RSA key."""
+def make_certificate(
+    folder: Path, name: str = "lab", *, rsa_key: bool = False, host: str | None = None
+) -> tuple[Path, Path]:
+    """Write `name.crt` and `name.key` for 127.0.0.1 and localhost, or for `host`, valid for a day.
+
+    RS256 tokens need an RSA key.
+    """
     key = rsa.generate_private_key(65537, 2048) if rsa_key else ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    loopback: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = [x509.DNSName(host)] if host else loopback
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
