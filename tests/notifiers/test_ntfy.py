@@ -68,7 +68,7 @@ def test_one_event_is_its_facts_under_its_headline_with_links() -> None:
     assert (found["topic"], found["title"], found["priority"], found["tags"]) == (
         "updates", "api 1.4.2 -> 1.5.0", 3, ["package"],
     )  # fmt: skip
-    assert found["message"].startswith("Image: ghcr.io/acme/api\n")
+    assert found["message"] == "Image: ghcr.io/acme/api\nFile: apps/api/deployment.yaml:17"
     assert found["click"] == COMMIT.url
     assert found["actions"][1] == {"action": "view", "label": "Release notes", "url": NOTES.url}
     assert "markdown" not in found

@@ -138,6 +138,23 @@ def assert_tame(text: str) -> None:
         assert bait not in text
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("api/prod 1.4.2-rc.1 -> 1.5.0", "api/prod 1.4.2-rc.1 -> 1.5.0", id="a version"),
+        pytest.param("ghcr.io/acme/api", "ghcr.|io/acme/api", id="domain"),
+        pytest.param("https://evil", "https:/|/|evil", id="address"),
+        pytest.param("10.0.0.1", "10.|0.0.1", id="address of four numbers"),
+        pytest.param("@all (@all)", "@|all (@|all)", id="mentions"),
+        pytest.param("api@sha256:0", "api@sha256:0", id="a digest"),
+        pytest.param("/stop a /stop", "/|stop a /|stop", id="commands"),
+        pytest.param("#tag $USD", "#|tag $|USD", id="tags"),
+    ],
+)
+def test_an_unseen_joiner_parts_only_what_would_become_a_link(text: str, shown: str) -> None:
+    assert Telegram.escape(text) == shown.replace("|", JOINER).replace(">", "&gt;")
+
+
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize(
     "told",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -148,7 +149,7 @@ def _payload(message: Message, *, plain: bool) -> dict[str, Any]:
 def _rendered(message: Message) -> dict[str, Any]:
     marked = any(entry.markup for entry in message.entries)
     escape = Ntfy.escape if marked else str
-    parts = [entry.markup or escape(plain_entry(message, entry)) for entry in message.entries]
+    parts = [entry.markup or escape(plain_entry(message, _told(message, entry))) for entry in message.entries]
     payload: dict[str, Any] = {
         "title": short(message.title, MAX_TITLE),
         "message": "\n\n".join(filter(None, [escape(message.note), *parts])) or message.title,
@@ -159,6 +160,11 @@ def _rendered(message: Message) -> dict[str, Any]:
     if links:
         payload |= {"click": links[0].url, "actions": [_action(link) for link in links[:ACTIONS]]}
     return payload | ({"markdown": True} if marked else {})
+
+
+def _told(message: Message, entry: Entry) -> Entry:
+    """Return the entry without those links that are buttons anyway."""
+    return replace(entry, links=entry.links[ACTIONS:]) if len(message.entries) == 1 else entry
 
 
 def _links(entries: tuple[Entry, ...]) -> list[Link]:

@@ -34,7 +34,10 @@ MAX_TEXT = 4096  # UTF-16 units of the text that is seen, after its tags are rea
 JOINER = "\u2060"  # invisible, and ends every address, mention and tag that Telegram would make out of a bare text
 
 _TAG = re.compile(r"<[^>]*>")
-_TRIGGER = re.compile(r"(?<=[@#/$])(?=\S)|(?<=\.)(?=\w)")
+_TRIGGER = re.compile(
+    r"(?:(?<=^[@#/$])|(?<=\W[@#/$]))(?=\S)"  # mention, hashtag, command, sum of money, and the `//` of an address
+    r"|(?<=\.)(?=[^\W\d])|(?<=\d\.)(?=\d+\.\d+\.\d)"  # domain, and an address of four numbers: a version has three
+)
 
 _BAD_REQUESTS: tuple[tuple[str, Verdict, str], ...] = (
     ("chat not found", Verdict.PERMANENT, "the bot knows no such chat: check chat_id, and write to the bot once"),
