@@ -82,7 +82,10 @@ MADE = {
     ),
     "shortening": ("{{ commit|truncate(12, true, '') }} {{ why|truncate(10) }}", "0123456789ab semver ..."),
     "sums": ("{{ 'a' ~ subject ~ '!' }} {{ 'n' + old }} {{ '7'|int + 1 }}", "aapi/prod! n1.4.2 8"),
-    "conditions": ("{{ image and 'yes' or 'no' }} {{ not cluster }} {{ spots and 'places' }}", "yes True places"),
+    "conditions": (
+        "{{ image and 'yes' or 'no' }} {{ not cluster }}{% if spots and image %} places{% endif %}",
+        "yes True places",
+    ),
     "tests": ("{{ reason is defined }} {{ 3 is odd }} {{ old is string }}", "True True True"),
     "case": (
         "{{ subject|upper }} {{ subject|title }} {{ ' x '|trim }} {{ 'ab'|capitalize }}",
@@ -150,6 +153,8 @@ def test_each_service_escapes_in_its_own_way_with_one_template() -> None:
         ("{{ 'a' if kind }}", "`if` without `else` in line 1", "`a if b else c`"),
         ("{{ why|join('x') }}", "filter `join` of a text in line 1", "a list before it"),
         ("{{ spots|upper }}", "filter `upper` of `spots` in line 1", "a text before it"),
+        ("{{ ('x' if kind else images) ~ 'y' }}", "what may be a list in place of a text in line 1", "a part of it"),
+        ("{{ spots|default('none') }}", "what may be a list in place of a text in line 1", "a part of it"),
         ("{{ 1 < 'a' }}", "a template that fails", "one that can be rendered"),
         ("{{ spots[7].file }}", "a template that fails", "one that can be rendered"),
         ("x" * (MAX_TEXT + 1), "4097 characters", "at most 4096"),

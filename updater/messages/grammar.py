@@ -30,6 +30,7 @@ _OF_LISTS = ("join", "length", "count", "first", "last", "default", "d")
 FILTERS = (*_OF_LISTS, "upper", "lower", "capitalize", "title", "trim", "truncate", "int", "string", "escape", "e")
 
 TEXT, SPOTS, IMAGES, LABELS, PLACE, LOOP = "a text", "`spots`", "`images`", "`labels`", "a place", "`loop`"
+MIXED = "what may be a list"  # it can be asked whether it is empty, and nothing else
 _NAMES: Mapping[str, str] = dict.fromkeys(TEXTS, TEXT) | {"spots": SPOTS, "images": IMAGES, "labels": LABELS}
 _EACH: Mapping[str, str] = {SPOTS: PLACE, IMAGES: TEXT, LABELS: TEXT}  # what a list is made of
 _PARTS: Mapping[str, frozenset[str]] = {
@@ -143,10 +144,12 @@ class _Check:
             raise _refused(node, f"filter `{node.name}` in an unknown form", "`value|filter(argument)`")
         self._texts((*node.args, *(keyword.value for keyword in node.kwargs)), scope)
         kind = self.type(node.node, scope)
-        if kind in _PARTS or (kind in _EACH and node.name not in _OF_LISTS):
+        if kind != TEXT and (kind not in _EACH or node.name not in _OF_LISTS):
             raise _refused(node, f"filter `{node.name}` of {kind}", "a text before it")
         if kind not in _EACH and node.name == "join":
             raise _refused(node, f"filter `join` of {kind}", "a list before it")
+        if node.name in {"default", "d"} and kind != TEXT:
+            return MIXED
         return _EACH.get(kind, TEXT) if node.name in {"first", "last"} else TEXT
 
     def _test(self, node: nodes.Test, scope: Scope) -> str:
@@ -162,9 +165,9 @@ class _Check:
         return self._either((node.expr1, node.expr2), scope)
 
     def _either(self, parts: Sequence[nodes.Node], scope: Scope) -> str:
-        """Return what one of these will be; lists of two kinds are only asked whether they are empty."""
+        """Return what one of these will be."""
         kinds = {self.type(part, scope) for part in parts}
-        return kinds.pop() if len(kinds) == 1 else TEXT
+        return kinds.pop() if len(kinds) == 1 else MIXED
 
     def _not(self, node: nodes.Not, scope: Scope) -> str:
         self.type(node.node, scope)
