@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from updater.errors import NotifyError
 from updater.model.message import Entry, Message
-from updater.notifiers.base import Delivery, HttpNotifier, Reply, Request, Verdict, by_status, checked
+from updater.notifiers.base import Delivery, HttpNotifier, Limit, Reply, Request, Verdict, by_status, checked
 from updater.notifiers.fitting import one_line, short
 from updater.notifiers.gateway import reference
 from updater.secrets import SecretRef
@@ -77,6 +77,7 @@ class Webhook(HttpNotifier):
 
     merges: ClassVar[bool] = False
     templated: ClassVar[bool] = False
+    limit: ClassVar[Limit | None] = None  # it is the operator's own; one that answers 429 is left alone
     max_bytes: ClassVar[int] = MAX_BODY
 
     kind: Literal["webhook"] = "webhook"
