@@ -22,7 +22,7 @@ from updater.messages.events import held_back, message, reminder
 from updater.model.message import Language, Message
 from updater.notifiers.base import LONGEST_PAUSE, SEND_SECONDS, Delivery, Notifier, Reply, Verdict, Wire
 from updater.secrets import SecretError, redact
-from updater.store.outbox import Lane, Letter, Outbox, Settled, State
+from updater.store.outbox import PAGE, Lane, Letter, Outbox, Settled, State
 from updater.transport import lock as locks
 from updater.transport.pace import backoff
 
@@ -70,29 +70,32 @@ class Courier:
 
         Raises StoreError.
         """
-        self._give_up()
-        letters = self.outbox.waiting(self.channel.title)
-        if not letters:
+        if not self.outbox.waits(self.channel.title):
             return None
         lane = self.lane()
         with _turn(self.folder / f"{lane}.lock") as mine:
             if not mine:
                 return TURN
+            self._give_up()
             return self._send(lane, stopped)
 
     def try_out(self, text: Message) -> Reply:
         """Send one message beside the queue, and let what waits go at once where it was delivered."""
         lane = self.lane()
         with _turn(self.folder / f"{lane}.lock", seconds=SEND_SECONDS):
-            now, state = self.clock(), self.outbox.lane(lane)
+            now = self.clock()
+            state = self._took(lane, now)
             full = pause((), replace(state, paused_until=None), self.channel.notifier, now)
             if full:
                 said = f"{len(state.sent)} messages were sent lately; try again in {full:.0f} s"
                 return Reply(Verdict.PAUSE, "", said, "we keep to the limit of the service", full)
             reply = self._attempt((), text, now)
-            sent = (*state.sent, now.timestamp())[-_kept(self.channel.notifier) :]
-            after = Lane(0, None, sent) if reply.verdict is Verdict.DELIVERED else replace(state, sent=sent)
-            self.outbox.settle((), Settled(State.SENT, ""), lane, after, now)
+            after = replace(state, sent=_sent(state, self.channel.notifier, now))
+            if reply.verdict is Verdict.DELIVERED:
+                after = replace(after, failures=0, paused_until=None)
+            elif reply.verdict is Verdict.PAUSE:
+                after = outcome((), reply, state, self.channel.notifier, now)[1]
+            self.outbox.keep_lane(lane, after)
             return reply
 
     def lane(self) -> str:
@@ -109,44 +112,55 @@ class Courier:
         while late := self.outbox.overdue(self.channel.title, self.clock() - TOO_LATE):
             self.outbox.hold_back(late, self.clock())
 
+    def _took(self, lane: str, now: datetime) -> Lane:
+        """Read what an address took lately, by the clock as it is now."""
+        known = self.outbox.lane(lane)
+        state = rebased(known, now)
+        if state is not known:
+            self.outbox.keep_lane(lane, state)
+        return state
+
     def _send(self, lane: str, stopped: Callable[[], bool]) -> float | None:
         """Send message after message until nothing is due any more, or the service wants a pause."""
+        rest = False  # what one message did not take does not wait for more to come
         while not stopped():
-            letters = self.outbox.waiting(self.channel.title)  # under the lock: nobody else sends these
-            if not letters:
-                return None
-            now, state = self.clock(), self.outbox.lane(lane)
-            due = list(deliverable(letters, now))
-            if not due:
-                return max(0.0, min((letter.due - now).total_seconds() for letter in letters if letter.due > now))
-            if wait := pause(due, state, self.channel.notifier, now):
+            now = self.clock()
+            state = self._took(lane, now)
+            if wait := pause((), state, self.channel.notifier, now):
                 return wait
-            self._page(due, lane, state, stopped)
+            due = self.outbox.ready(self.channel.title, now)  # under the lock: nobody else sends these
+            if not due:
+                later = self.outbox.next_due(self.channel.title, now)
+                return None if later is None else (later - now).total_seconds()
+            if not rest and (wait := pause(due, state, self.channel.notifier, now)):
+                return wait
+            rest = self._page(due, lane, state, stopped) and len(due) == PAGE
         return 0.0
 
-    def _page(self, due: Sequence[Letter], lane: str, state: Lane, stopped: Callable[[], bool]) -> None:
-        """Send the first message, and where each event is one, those that follow without another look."""
-        left = list(due)
+    def _page(self, due: Sequence[Letter], lane: str, state: Lane, stopped: Callable[[], bool]) -> bool:
+        """Send these letters in as many messages as they take; return whether all were delivered."""
+        left, notifier = list(due), self.channel.notifier
         while left and not stopped():
             batch, text = self._batch(left)
             now = self.clock()
             reply = self._attempt(batch, text, now)
-            settled, state = outcome(batch, reply, state, self.channel.notifier, now)
+            settled, state = outcome(batch, reply, state, notifier, now)
             if reply.thread is not None and text.subject:
                 settled = replace(settled, thread=(text.subject, reply.thread))
             self.outbox.settle(batch, settled, lane, state, now)
             self.told(self.channel, reply, len(batch))
             left = left[len(batch) :]
-            if reply.verdict is not Verdict.DELIVERED or self.channel.notifier.merges:
-                return
-            if pause(left, state, self.channel.notifier, self.clock()):
-                return
+            if reply.verdict is not Verdict.DELIVERED or pause((), state, notifier, self.clock()):
+                break
+        return not left
 
     def _batch(self, due: Sequence[Letter]) -> tuple[list[Letter], Message]:
         """Return as many letters as one message takes, and the message."""
         notifier, first = self.channel.notifier, due[0]
         most = MOST if notifier.merges and first.form < 2 else 1
-        batch = list(takewhile(lambda letter: letter.form == first.form, due[:most]))
+        # What failed goes on its own: where one of its events is the trouble, new ones do not share it.
+        alike = (first.form, first.attempts > 0)
+        batch = list(takewhile(lambda one: (one.form, one.attempts > 0) == alike, due[:most]))
         text = self._message(batch)
         while len(batch) > 1 and (weight := notifier.weigh(text)) > notifier.max_bytes:
             batch = batch[: max(1, min(len(batch) - 1, len(batch) * notifier.max_bytes // weight))]
@@ -184,30 +198,24 @@ class Courier:
             return Reply(Verdict.PERMANENT, "", redact(str(err)), "a secret of this channel cannot be read")
 
 
-def deliverable(letters: Sequence[Letter], now: datetime) -> Iterator[Letter]:
-    """Yield the letters that are due, unless an earlier one about the same subject still waits for its moment.
-
-    One that is told only if it lasts holds nothing back: it may never be told.
-    """
-    blocked: set[str] = set()
-    for letter in letters:
-        if letter.due <= now and letter.subject not in blocked:
-            yield letter
-        elif letter.subject and not (letter.lasting and not letter.attempts):
-            blocked.add(letter.subject)
+def rebased(lane: Lane, now: datetime) -> Lane:
+    """Return the same lane; where the clock went back behind its last message, as if that had left just now."""
+    ahead = lane.sent[-1] - now.timestamp() if lane.sent else 0.0
+    if ahead <= 0:
+        return lane
+    until = lane.paused_until and lane.paused_until - timedelta(seconds=ahead)
+    return Lane(lane.failures, until, tuple(at - ahead for at in lane.sent))
 
 
 def pause(due: Sequence[Letter], lane: Lane, notifier: Notifier, now: datetime) -> float:
-    """Return the seconds until a message may leave; 0.0: now. A clock that went back makes nobody wait for ever."""
-    if lane.paused_until is not None and 0 < (left := (lane.paused_until - now).total_seconds()) <= LONGEST_PAUSE:
+    """Return the seconds until a message may leave; 0.0: now."""
+    if lane.paused_until is not None and (left := (lane.paused_until - now).total_seconds()) > 0:
         return left
-    at = now.timestamp()
-    sent = [min(time, at) for time in lane.sent]
+    at, limit = now.timestamp(), notifier.limit
     joins = min((0 if letter.attempts or letter.event is None else letter.joins for letter in due), default=0)
-    wait = sent[-1] + joins - at if sent and notifier.merges else 0.0
-    limit = notifier.limit
-    if limit is not None and len(sent) >= limit.count:
-        wait = max(wait, sent[-limit.count] + limit.seconds - at)
+    wait = lane.sent[-1] + joins - at if lane.sent and notifier.merges else 0.0
+    if limit is not None and len(lane.sent) >= limit.count:
+        wait = max(wait, lane.sent[-limit.count] + limit.seconds - at)
     return max(0.0, wait)
 
 
@@ -215,7 +223,7 @@ def outcome(
     batch: Sequence[Letter], reply: Reply, lane: Lane, notifier: Notifier, now: datetime
 ) -> tuple[Settled, Lane]:
     """Return what becomes of the letters of one message, and of the address that it went to."""
-    sent = (*lane.sent, now.timestamp())[-_kept(notifier) :]
+    sent = _sent(lane, notifier, now)
     words = redact(" ".join(filter(None, (reply.code, reply.said, f"({reply.meaning})" if reply.meaning else ""))))
     if reply.verdict is Verdict.DELIVERED:
         return Settled(State.SENT, words), Lane(0, None, sent)
@@ -223,21 +231,23 @@ def outcome(
         form = batch[0].form
         if form == 2 or (form == 1 and len(batch) == 1):
             return Settled(State.DEAD, words), replace(lane, sent=sent)
-        return Settled(State.WAITING, words, now, form + 1), replace(lane, sent=sent)
-    failures = lane.failures + 1
+        return Settled(State.WAITING, words, form=form + 1), replace(lane, sent=sent)
+    tried, failures = (batch[0].attempts if batch else 0) + 1, lane.failures + 1
     wait = backoff(failures, base=BACKOFF, cap=BACKOFF_CAP)
     if reply.verdict is Verdict.PERMANENT:
         wait = MENDING
     if reply.after is not None:
-        wait = max(reply.after, wait if reply.verdict is Verdict.RETRY else 0.0)
+        wait = min(LONGEST_PAUSE, max(reply.after, wait if reply.verdict is Verdict.RETRY else 0.0))
     # The letters wait longer than the address: where one of them is the trouble, others go before it.
-    own = max(wait, backoff(batch[0].attempts + 1, base=BACKOFF, cap=BACKOFF_CAP))
-    due = now + timedelta(seconds=own if reply.verdict is Verdict.RETRY else 0.0)
+    own = max(wait, backoff(tried, base=BACKOFF, cap=BACKOFF_CAP))
+    due = now + timedelta(seconds=own) if reply.verdict is Verdict.RETRY else None
     return Settled(State.WAITING, words, due), Lane(failures, now + timedelta(seconds=wait), sent)
 
 
-def _kept(notifier: Notifier) -> int:
-    return notifier.limit.count if notifier.limit else 1
+def _sent(lane: Lane, notifier: Notifier, now: datetime) -> tuple[float, ...]:
+    """Return when the latest messages left, this one included: as many as the limit is about."""
+    kept = notifier.limit.count if notifier.limit else 1
+    return (*lane.sent, now.timestamp())[-kept:]
 
 
 @contextmanager

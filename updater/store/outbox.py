@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, insert, not_, or_, select, update
 
 from updater.model.event import Event
 from updater.store.batches import batches
@@ -18,6 +18,7 @@ from updater.store.schema import events, lanes, outbox, threads
 from updater.store.times import aware, naive
 
 PAGE = 500  # rows read at once: more than any service takes in one message
+LONGEST = timedelta(hours=1)  # that a letter waits after an attempt
 
 
 class State(StrEnum):
@@ -93,22 +94,49 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def waiting(self, channel: str, limit: int = PAGE) -> list[Letter]:
-        """Return the first letters that wait."""
-        mine = (outbox.c.channel == channel) & (outbox.c.state == State.WAITING.value)
-        return self._letters(_WITH_EVENT.where(mine).order_by(outbox.c.seq).limit(limit))
+    def waits(self, channel: str) -> bool:
+        """Say whether anything waits."""
+        with self._database.transaction() as connection:
+            return connection.execute(select(outbox.c.seq).where(_waiting(channel)).limit(1)).first() is not None
+
+    def ready(self, channel: str, now: datetime) -> list[Letter]:
+        """Return the first letters that may be sent now.
+
+        What waits for a later moment holds back those after it about the same subject, and nothing else; what is told
+        only if it lasts holds nothing back: it may never be told.
+        """
+        may_never_be = outbox.c.lasting & (outbox.c.attempts == 0)
+        ahead = (
+            select(outbox.c.subject, func.min(outbox.c.seq).label("first"))
+            .where(_waiting(channel), not_(_due(now)), not_(may_never_be), outbox.c.subject != "")
+            .group_by(outbox.c.subject)
+            .subquery()
+        )
+        behind = (ahead.c.subject == outbox.c.subject) & (ahead.c.first < outbox.c.seq)
+        return self._letters(
+            _WITH_EVENT.join(ahead, behind, isouter=True)
+            .where(_waiting(channel), _due(now), ahead.c.first.is_(None))
+            .order_by(outbox.c.seq)
+            .limit(PAGE)
+        )
+
+    def next_due(self, channel: str, now: datetime) -> datetime | None:
+        """Return when the moment comes of the first letter that waits for one."""
+        later = select(func.min(outbox.c.due)).where(_waiting(channel), not_(_due(now)))
+        with self._database.transaction() as connection:
+            found: datetime | None = connection.execute(later).scalar_one()
+        return aware(found)
 
     def overdue(self, channel: str, before: datetime) -> list[Letter]:
         """Return letters that were first to be sent before then and still wait; notes are not among them."""
-        late = (outbox.c.channel == channel) & (outbox.c.state == State.WAITING.value) & outbox.c.event.is_not(None)
-        return self._letters(
-            _WITH_EVENT.where(late, outbox.c.wanted < naive(before)).order_by(outbox.c.seq).limit(PAGE)
-        )
+        late = _waiting(channel) & outbox.c.event.is_not(None) & (outbox.c.wanted < naive(before))
+        return self._letters(_WITH_EVENT.where(late).order_by(outbox.c.seq).limit(PAGE))
 
     def queue(self, channel: str | None, limit: int) -> list[Letter]:
-        """Return what waits or was given up, the oldest first."""
-        states = (State.WAITING.value, State.DEAD.value)
-        wanted = _WITH_EVENT.where(outbox.c.state.in_(states)).order_by(outbox.c.seq).limit(limit)
+        """Return what waits, the oldest first, then what was given up, the latest first."""
+        dead = outbox.c.state == State.DEAD.value
+        wanted = _WITH_EVENT.where(dead | (outbox.c.state == State.WAITING.value))
+        wanted = wanted.order_by(dead, case((dead, -outbox.c.seq), else_=outbox.c.seq)).limit(limit)
         return self._letters(wanted if channel is None else wanted.where(outbox.c.channel == channel))
 
     def _letters(self, statement: Any) -> list[Letter]:
@@ -123,13 +151,11 @@ class Outbox:
             return Lane()
         return Lane(row.failures, aware(row.paused_until), tuple(map(float, row.sent.split())))
 
-    def settle(
-        self, letters: Sequence[Letter], settled: Settled, lane: str, after: Lane, now: datetime, *, tried: bool = True
-    ) -> None:
+    def settle(self, letters: Sequence[Letter], settled: Settled, lane: str, after: Lane, now: datetime) -> None:
         """Note what became of letters, and of the address, in one transaction."""
-        values: dict[str, Any] = {"state": settled.state.value, "answer": settled.answer}
-        if tried:
-            values["attempts"] = outbox.c.attempts + 1
+        values: dict[str, Any] = {
+            "state": settled.state.value, "answer": settled.answer, "attempts": outbox.c.attempts + 1
+        }  # fmt: skip
         if settled.state is not State.WAITING:
             values["done"] = naive(now)
         if settled.due is not None:
@@ -137,8 +163,7 @@ class Outbox:
         if settled.form is not None:
             values["form"] = settled.form
         with self._database.transaction() as connection:
-            connection.execute(delete(lanes).where(lanes.c.lane == lane))
-            connection.execute(insert(lanes).values(_lane_row(lane, after)))
+            _keep(connection, lane, after)
             for some in batches(letter.seq for letter in letters):
                 connection.execute(update(outbox).where(outbox.c.seq.in_(some)).values(values))
             if settled.thread is not None:
@@ -152,7 +177,7 @@ class Outbox:
     def hold_back(self, letters: Sequence[Letter], now: datetime) -> None:
         """Give letters up, and leave one in their place that says how many they were."""
         channel, since = letters[0].channel, min(letter.wanted for letter in letters)
-        note = (outbox.c.channel == channel) & (outbox.c.state == State.WAITING.value) & outbox.c.event.is_(None)
+        note = _waiting(channel) & outbox.c.event.is_(None)
         with self._database.transaction() as connection:
             count = 0
             for some in batches(letter.seq for letter in letters):
@@ -178,12 +203,10 @@ class Outbox:
         with self._database.transaction() as connection:
             return connection.execute(select(threads.c.thread).where(here)).scalar_one_or_none()
 
-    def open_lane(self, lane: str) -> None:
-        """Let an address be tried again at once: it just took a message, or a person mended it."""
+    def keep_lane(self, lane: str, after: Lane) -> None:
+        """Note what an address took, where no letter was concerned."""
         with self._database.transaction() as connection:
-            connection.execute(
-                update(lanes).where(lanes.c.lane == lane).values(failures=0, paused_until=None)
-            )  # fmt: skip
+            _keep(connection, lane, after)
 
     def figures(self, channels: Collection[str]) -> dict[str, Figures]:
         """Return what each channel has; channels that are configured no more are among them while letters wait."""
@@ -215,6 +238,23 @@ def _letter(row: Row[Any]) -> Letter:
     )  # fmt: skip
 
 
-def _lane_row(name: str, lane: Lane) -> dict[str, Any]:
-    sent = "\n".join(f"{at:.3f}" for at in lane.sent)
-    return {"lane": name, "failures": lane.failures, "paused_until": naive(lane.paused_until), "sent": sent}
+def _waiting(channel: str) -> ColumnElement[bool]:
+    return (outbox.c.channel == channel) & (outbox.c.state == State.WAITING.value)
+
+
+def _due(now: datetime) -> ColumnElement[bool]:
+    """Say whether the moment of a letter has come.
+
+    A clock that went back makes nobody wait for it: what was to be sent at once, and was written in what is the future
+    now, is sent at once; and nothing waits for longer after an attempt than we ever let it.
+    """
+    at = naive(now)
+    at_once = (outbox.c.due <= outbox.c.created) & (outbox.c.created > at)
+    return or_(outbox.c.due <= at, at_once, (outbox.c.attempts > 0) & (outbox.c.due > at + LONGEST))
+
+
+def _keep(connection: Connection, name: str, lane: Lane) -> None:
+    sent = "\n".join(f"{at:.6f}" for at in lane.sent)
+    row = {"lane": name, "failures": lane.failures, "paused_until": naive(lane.paused_until), "sent": sent}
+    connection.execute(delete(lanes).where(lanes.c.lane == name))
+    connection.execute(insert(lanes).values(row))
