@@ -7,18 +7,8 @@ import time
 import pytest
 
 from updater.editors.base import references
-from updater.editors.document import (
-    MAX_BYTES,
-    MAX_DEPTH,
-    MAX_DIRECTIVES,
-    MAX_DOCUMENTS,
-    Alias,
-    Mapping,
-    Scalar,
-    Words,
-    parse,
-    spans,
-)
+from updater.editors.document import Alias, Mapping, Scalar, Words, parse
+from updater.model.stream import MAX_BYTES, MAX_DEPTH, MAX_DIRECTIVES, MAX_DOCUMENTS, spans
 
 DEEP = 50_000
 SHAPES = {

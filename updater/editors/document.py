@@ -1,14 +1,12 @@
-"""One file of YAML: guarded, split into its documents, and those that matter composed with exact positions.
+"""One file of YAML: split into its documents, and those that matter composed with exact positions.
 
-libyaml's event parser keeps its own stack on the heap and is asked for one event at a time, so the nesting is counted
-before anything recurses: PyYAML's own composer recurses in C and dies of SIGSEGV at 50,000 levels.
 Positions count characters of the whole decoded file (a BOM is character 0); lines count from 1.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeAlias
@@ -17,30 +15,11 @@ import re2
 import yaml
 
 from updater.model.change import Skipped
+from updater.model.stream import BREAKS, MAX_DOCUMENTS, MAX_NODES, MAX_WHY, Broken, Span, decode, events, spans
 
-MAX_BYTES = 8 << 20  # of one file: rendered clusters of 2,000 documents are 5 MB
-MAX_DEPTH = 100  # levels of nesting; the deepest custom resource definitions stay under 40
-MAX_NODES = 1_000_000  # of one document: about a second of composing
-MAX_DOCUMENTS = 50_000  # of one file: each costs a parser of its own
-MAX_DIRECTIVES = 50  # of one document: libyaml compares each `%TAG` with all before it
 _WORDS_MEMORY = 64 << 20  # bytes for RE2's automaton: enough for 50,000 names, taken as it grows
-MAX_WHY = 200  # characters of a parser's complaint
-
-_MARKER = re.compile(r"---|\.\.\.")
-_BREAKS = "\n\r\x85\u2028\u2029"  # what libyaml takes for the end of a line
-_BLANK = f" \t{_BREAKS}"  # also of the empty text at the end of a file
-_LINE_END = re.compile(f"[{_BREAKS}]|\\Z")
-_HEADER = re.compile(rf"(?:[ \t]*+(?:[#%][^{_BREAKS}]*+)?+[{_BREAKS}])*+")  # blank lines, comments, directives
 _PROPERTY = re.compile(r"!<[^>\s]*>|[&!][^\s,\[\]{}]*")
-_BETWEEN = re.compile(rf"(?:[ \t{_BREAKS}]|#[^{_BREAKS}]*)*")
-
-
-class Broken(ValueError):
-    """What cannot be read: from which line of the file on (0 for all of it), and why."""
-
-    def __init__(self, line: int, why: str) -> None:
-        super().__init__(why)
-        self.line = line
+_BETWEEN = re.compile(rf"(?:[ \t{BREAKS}]|#[^{BREAKS}]*)*")
 
 
 @dataclass(slots=True, eq=False)
@@ -100,15 +79,6 @@ class Mapping:
 
 
 Node: TypeAlias = Scalar | Alias | Sequence | Mapping
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One document of a stream: characters `start` to `end` of the file, the first of them on this line."""
-
-    start: int
-    end: int
-    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,66 +155,6 @@ def parse(path: str, data: bytes | str, words: Words | None = None) -> Document:
     return Document(path, text, tuple(parts), tuple(skipped))
 
 
-def decode(data: bytes | str) -> str:
-    """Return the text of a file, its BOM included. Raises Broken for what libyaml must not see."""
-    raw = data.encode(errors="surrogatepass") if isinstance(data, str) else data
-    if len(raw) > MAX_BYTES:
-        raise Broken(0, f"too large: {len(raw)} bytes, at most {MAX_BYTES} are read")
-    if b"\0" in raw:
-        raise Broken(raw.count(b"\n", 0, raw.index(b"\0")) + 1, "not text: it holds a NUL")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise Broken(raw.count(b"\n", 0, error.start) + 1, f"not UTF-8: byte {error.start}") from None
-
-
-def spans(text: str) -> list[Span]:
-    """Split a stream at its `---` and `...` lines without reading what stands between them.
-
-    Comments and directives before the first `---` belong to the document that it opens; what has nothing else before
-    a `...` is no document (libyaml would call it broken).
-    """
-    found: list[Span] = []
-    start, line, opened = (1 if text.startswith("\ufeff") else 0), 1, False
-    for at, opens in _markers(text):
-        full = opened or not _only_header(text[start:at])
-        opened = opens
-        if opens and not full:
-            continue
-        end = at if opens else _end_of_line(text, at)
-        if full:
-            found.append(Span(start, end, line))
-        line += text.count("\n", start, end)
-        start = end
-    return [*found, Span(start, len(text), line)]
-
-
-def _markers(text: str) -> Iterator[tuple[int, bool]]:
-    """Yield where `---` and `...` stand at the beginning of a line, and whether it is one that opens a document."""
-    first = 1 if text.startswith("\ufeff") else 0
-    for marker in _MARKER.finditer(text):
-        at, after = marker.span()
-        if (at == first or text[at - 1] in _BREAKS) and text[after : after + 1] in _BLANK:
-            yield at, marker.group() == "---"
-
-
-def _end_of_line(text: str, at: int) -> int:
-    end = _LINE_END.search(text, at)
-    assert end is not None
-    return end.end() + (text[end.start() : end.start() + 2] == "\r\n")
-
-
-def _only_header(text: str) -> bool:
-    return _header(text) == len(text)
-
-
-def _header(text: str) -> int:
-    """Where blank lines, comments and directives end."""
-    match = _HEADER.match(text)
-    assert match is not None
-    return match.end()
-
-
 def compose(text: str, span: Span) -> Part | None:
     """Read one document into nodes whose positions are those of the file; None where it is empty. Raises Broken."""
     composer = _Composer(text, span)
@@ -253,30 +163,6 @@ def compose(text: str, span: Span) -> Part | None:
     if len(composer.roots) > 1:
         raise Broken(span.line, "more than one document between two markers")
     return Part(span, composer.roots[0], tuple(composer.mappings)) if composer.roots else None
-
-
-def events(text: str, span: Span) -> Iterator[Any]:
-    """Yield libyaml's events of one document; their marks count from its beginning. Raises Broken."""
-    header = _header(text)
-    if text.startswith("%") + sum(text.count(f"{end}%", 0, header) for end in _BREAKS) > MAX_DIRECTIVES:
-        raise Broken(span.line, f"broken YAML at line {span.line}: more than {MAX_DIRECTIVES} directives")
-    loader = yaml.CSafeLoader(text)
-    try:
-        while (event := loader.get_event()) is not None:
-            yield event
-    except yaml.YAMLError as error:
-        raise _broken(error, text, span) from None
-    finally:
-        loader.dispose()
-
-
-def _broken(error: yaml.YAMLError, text: str, span: Span) -> Broken:
-    if isinstance(error, yaml.reader.ReaderError):  # of characters that YAML forbids; it counts bytes
-        below, problem = text.encode()[: error.position].count(b"\n"), error.reason
-    else:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        below, problem = mark.line if mark else 0, getattr(error, "problem", None) or str(error)
-    return Broken(span.line + below, f"broken YAML at line {span.line + below}: {problem}"[:MAX_WHY])
 
 
 class _Composer:
@@ -289,7 +175,6 @@ class _Composer:
         self._at = span.start
         self._line = span.line
         self._holder: Sequence | Mapping | None = None
-        self._depth = 0
         self._nodes = 0
         self._anchors: dict[str, Scalar | Sequence | Mapping] = {}
 
@@ -306,7 +191,6 @@ class _Composer:
         elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
             assert self._holder is not None
             self._holder = self._holder.parent
-            self._depth -= 1
         elif kind is yaml.AliasEvent:
             self._add(self._alias(event))
 
@@ -336,9 +220,6 @@ class _Composer:
         if node.anchor is not None:
             self._anchors[node.anchor] = node
         self._holder = node
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise Broken(node.line, f"nested too deep at line {node.line}: more than {MAX_DEPTH} levels")
 
     def _alias(self, event: Any) -> Alias:
         line = self._line + event.start_mark.line

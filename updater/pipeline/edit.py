@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import yaml
 
 from updater.editors.base import Editor, automatic
-from updater.editors.document import Broken, Span, events, spans
 from updater.errors import EditError
 from updater.model.change import Bump, Change, Edit, Reference, Role
 from updater.model.image import ImageRef
 from updater.model.origin import Origin
+from updater.model.stream import Broken, Span, events, spans
 
 _NAMED = (yaml.ScalarEvent, yaml.AliasEvent)  # what a place can be
 _SAID = {  # what an event says, besides the value of a scalar
