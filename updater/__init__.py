@@ -10,7 +10,7 @@ The floors; imports only go down, rooms with `|` between them do not know each o
     4  config                  the operator's YAML as typed values, errors with file:line:column
     3  registry | git | notifiers | store       effects: the only rooms with windows
        transport               what they share: http, process, pace, lock
-    2  policies | editors | messages | sync     decisions: values in, values out
+    2  policies | editors | messages | sync | health   decisions: values in, values out
     1  plugins > model > secrets > errors
 
 A plural folder is a family: `base.py` holds the base class and a member is one file, whose name is its `kind`.
