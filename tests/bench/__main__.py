@@ -14,7 +14,13 @@ once            `updater once` with 50 images to bump in one commit, from the st
 start           `updater --version` against `python -c "import typer, rich"`: wall time.
 no-op cycle     50 images with nothing new in a process that is up (resident.py): wall time, CPU, and the requests that
                 httpx logs; the median of the cycles after the first.
-resident        memory (VmRSS) of `updater run` after eight seconds of polling these 50 images each second (daemon.py).
+resident        memory (VmRSS) of `updater run` after eight seconds of polling these 50 images each second (daemon.py);
+                without a channel, and with one to which there is nothing to say.
+event to sink   from just before an event is written, where nothing waits, to the first line of its request at a
+                webhook (notify.py, sink.py): the 95th percentile; the daemon's couriers, the sink in another process.
+letters         time for each of 10,000 events that wait for one webhook, each of them one request; CPU and memory are
+                those of the whole process that sends them.
+events at once  5,000 events for one DingTalk robot, from writing to the end by a clock that leaps over each wait.
 stream          find, edit and verify one image in a stream of 2,000 documents and 5 MB, in memory (memory.py); the
                 best of five, and so below.
 1,000 images    CPU per image at 1,000 images divided by that at 100, of a no-op cycle and of the first cycle, which
@@ -49,7 +55,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.bench import daemon, lab, measure
+from tests.bench import daemon, lab, measure, sink
 
 TOP = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -57,6 +63,12 @@ IMAGES, TAGS = 50, 200
 FEW, MANY, MANY_TAGS = 100, 1000, 10
 ROUNDS, START_ROUNDS, CYCLES = 9, 15, 9
 MANY_CYCLES = 3
+EVENTS, LETTERS, BURST = 100, 10_000, 5_000
+CHANNEL = """\
+notifications:
+  channels:
+    - {{kind: dingtalk, token: "file:{token}", base_url: "http://127.0.0.1:9"}}
+"""
 PIPE_WIDTH = 130  # characters of a line where no terminal says how many it has
 
 
@@ -93,6 +105,8 @@ class Bench:
         self._try(self._start)
         self._try(lambda: self._resident(fleet))
         self._try(lambda: self._daemon(fleet))
+        self._try(self._notify)
+        self._try(self._burst)
         self._try(self._memory)
         self._try(self._growth)
 
@@ -200,6 +214,45 @@ class Bench:
         with self._step(f"updater run, {IMAGES} images"):
             held = daemon.memory(fleet.config, IMAGES, self._lab.environment())
         self._add(f"updater run, {IMAGES} images: resident", held, "MiB", 80)
+        token, config = self._lab.folder / "token", self._lab.folder / "channel.yaml"
+        token.write_text("robot")
+        config.write_text(fleet.config.read_text() + CHANNEL.format(token=token))
+        with self._step(f"updater run, {IMAGES} images and a channel"):
+            held = daemon.memory(config, IMAGES, self._lab.environment())
+        self._add(f"updater run, {IMAGES} images, a channel: resident", held, "MiB", None)
+
+    def _notify(self) -> None:
+        """Every event must be at the sink, so that what was lost does not pass for fast."""
+        with sink.sink(self._lab.environment()) as webhook:
+            with self._step(f"{EVENTS} events, one after the other"):
+                written = self._told("latency", webhook.url, str(EVENTS)).document()["written"]
+                arrived = dict(webhook.arrivals(EVENTS))
+            taken = sorted(arrived[event] - before for event, before in written)
+            self._add(
+                "event to sink, 95 of 100", taken[len(taken) * 95 // 100 - 1], "s", 0.25, f"{taken[-1]:.3f} s at most"
+            )
+            self.details["event to sink"] = taken
+            environment = self._lab.environment()
+            with self._step(f"{LETTERS} letters to a webhook"):
+                self._told("fill", webhook.url, str(LETTERS), environment=environment)
+                sent = self._told("drain", webhook.url, environment=environment)
+                messages = webhook.arrivals(EVENTS + LETTERS)
+        if len(messages) != len(dict(messages)):
+            raise RuntimeError("the webhook got an event more than once")
+        seconds = sent.document()["seconds"]
+        self._add(f"{LETTERS} letters: each", 1000 * seconds / LETTERS, "ms", 5, f"{LETTERS / seconds:.0f} a second")
+        self._add(f"{LETTERS} letters: CPU", sent.cpu, "CPU-s", None)
+        self._add(f"{LETTERS} letters: peak", sent.peak, "MiB", None)
+
+    def _burst(self) -> None:
+        with self._step(f"{BURST} events to a robot"):
+            found = self._told("burst", str(BURST)).document()
+        note = "{messages} messages in {minutes:.0f} min, {refused} refused".format(**found)
+        self._add(f"{BURST} events at once, one robot", found["seconds"], "s", 10, note)
+
+    def _told(self, *arguments: str, environment: dict[str, str] | None = None) -> measure.Run:
+        command = [lab.python(), str(HERE / "notify.py"), *arguments]
+        return measure.run(command, environment or self._lab.environment())
 
     def _memory(self) -> None:
         with self._step("5 MB of YAML, 10,000 tags"):
