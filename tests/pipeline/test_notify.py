@@ -33,6 +33,7 @@ from tests.lab.desk import (
 from updater.demo.sink import Limit as Taken
 from updater.demo.sink import MessageSink
 from updater.messages.events import test_message as trial
+from updater.model.event import Event
 from updater.notifiers.base import LONGEST_PAUSE, Delivery, Limit, Notifier, Reply, Verdict
 from updater.notifiers.dingtalk import DingTalk
 from updater.notifiers.webhook import Webhook
@@ -350,6 +351,15 @@ def test_one_event_that_is_refused_as_plain_text_is_given_up(office: Desk, servi
     assert [one.state for one in office.letters(State.WAITING, State.DEAD)] == [State.DEAD]
 
 
+def test_the_queue_shows_what_waits_before_what_was_given_up(office: Desk, service: Service) -> None:
+    service.script = lambda told: PAUSE if told.message.title.startswith("web") else DEGRADE
+    office.write("api", "db", channel="hook")
+    office.write("web", channel="hook")
+    office.courier(Hook.at(service)).drain()
+    shown = [named(one.event) for one in office.letters(State.WAITING, State.DEAD, channel="hook") if one.event]
+    assert shown == ["web 3", "db 2", "api 1"]
+
+
 def test_plain_text_is_taken_where_markup_was_not(office: Desk, service: Service) -> None:
     service.script = lambda told: DELIVERED if told.plain else DEGRADE
     written = office.write("api", "web")
@@ -590,7 +600,7 @@ def test_the_state_holds_no_address(office: Desk, monkeypatch: pytest.MonkeyPatc
     with MessageSink(secrets={token: "SECof-the-test"}) as sink:
         channel = dingtalk(sink, monkeypatch, token, secret="env:NOT_SO")
         monkeypatch.setenv("NOT_SO", "SECanother-secret")
-        sink.clock = lambda: START.timestamp()
+        sink.clock = START.timestamp
         office.write("api", channel="dingtalk")
         office.courier(channel).drain()
     [letter] = office.letters(channel="dingtalk")
@@ -619,7 +629,7 @@ def assert_limit(times: list[float], limit: Limit | None) -> None:
 def test_five_thousand_events_in_a_minute_arrive_once_each_within_the_limits_of_the_robot(
     office: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = []
+    written: list[Event] = []
     with MessageSink(clock=lambda: office.clock().timestamp()) as sink:
         courier = office.courier(dingtalk(sink, monkeypatch))
         start = time.perf_counter()

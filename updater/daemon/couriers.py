@@ -95,22 +95,35 @@ def templates(texts: Mapping[str, str]) -> dict[str, Template]:
 
 
 def deliver(made: Sequence[Courier], seconds: float) -> None:
-    """Send what waits, for so long at most; what is left stays in the queue. Every channel has a thread of its own."""
-    end, stopped = time.monotonic() + seconds, threading.Event()
+    """Send what waits, for so long at most; what is left stays in the queue. Every channel has a thread of its own.
+
+    No attempt begins that might not have ended by then: its message would be sent again. Raises StoreError.
+    """
+    from updater.notifiers.base import SEND_SECONDS
+
+    end, stopped, troubles = time.monotonic() + seconds - SEND_SECONDS, threading.Event(), list[StoreError]()
+
+    def over() -> bool:
+        return stopped.is_set() or time.monotonic() > end
 
     def run(courier: Courier) -> None:
-        while (left := end - time.monotonic()) > 0:
-            wait = courier.drain(stopped.is_set)
-            if wait is None or wait >= left:
-                return
-            stopped.wait(wait)
+        try:
+            while not over():
+                wait = courier.drain(over)
+                if wait is None or wait >= end - time.monotonic():
+                    return
+                stopped.wait(wait)
+        except StoreError as err:
+            troubles.append(err)
 
     running = [threading.Thread(target=run, args=(courier,), daemon=True) for courier in made]
     for thread in running:
         thread.start()
     for thread in running:
-        thread.join(max(0.0, end - time.monotonic()))
+        thread.join(max(0.0, end + SEND_SECONDS - time.monotonic()))
     stopped.set()
+    if troubles:
+        raise troubles[0]
 
 
 class Couriers:
@@ -148,8 +161,10 @@ class Couriers:
         self._closing.close()
 
     def _run(self, courier: Courier, wake: threading.Event) -> None:
-        while not self._stopped.is_set():
+        while True:
             wake.clear()
+            if self._stopped.is_set():  # looked at after that: who stops wakes, too
+                return
             try:
                 wait = courier.drain(self._stopped.is_set)
             except StoreError as err:

@@ -17,7 +17,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from updater.errors import NotifyError
+from updater.errors import NotifyError, StoreError
 from updater.messages.events import held_back, message, reminder
 from updater.model.message import Language, Message
 from updater.notifiers.base import LONGEST_PAUSE, SEND_SECONDS, Delivery, Notifier, Reply, Verdict, Wire
@@ -80,7 +80,10 @@ class Courier:
             return self._send(lane, stopped)
 
     def try_out(self, text: Message) -> Reply:
-        """Send one message beside the queue, and let what waits go at once where it was delivered."""
+        """Send one message beside the queue, and let what waits go at once where it was delivered.
+
+        Raises StoreError.
+        """
         lane = self.lane()
         with _turn(self.folder / f"{lane}.lock", seconds=SEND_SECONDS):
             now = self.clock()
@@ -252,8 +255,14 @@ def _sent(lane: Lane, notifier: Notifier, now: datetime) -> tuple[float, ...]:
 
 @contextmanager
 def _turn(path: Path, *, seconds: float = 0.0) -> Iterator[bool]:
-    """Hold an address against other processes and threads; False where another is at work on it for so long."""
-    descriptor = locks.acquire(path, seconds)
+    """Hold an address against other processes and threads; False where another is at work on it for so long.
+
+    Raises StoreError.
+    """
+    try:
+        descriptor = locks.acquire(path, seconds)
+    except OSError as err:
+        raise StoreError(f"the folder {path.parent} takes no locks: {err.strerror}") from err
     try:
         yield descriptor is not None
     finally:
