@@ -588,6 +588,22 @@ def test_who_comes_while_another_is_at_work_comes_back_soon(office: Desk, servic
     assert (office.letters(State.WAITING, State.DEAD), service.names) == ([], ["api 1"])
 
 
+def test_a_letter_on_its_way_to_an_old_address_is_not_sent_to_the_new_one(office: Desk, service: Service) -> None:
+    """A new configuration begins while an attempt of the old one is under way."""
+    new = office.courier(Robot.at(service, "another"))
+    office.write("api")
+    said: list[float | None] = []
+
+    def meanwhile(_: Delivery) -> Reply:
+        said.append(new.drain())
+        return DELIVERED
+
+    service.script = meanwhile
+    office.courier(Robot.at(service)).drain()
+    assert said == [pytest.approx(0.2)]
+    assert service.names == ["api 1"]
+
+
 def test_no_attempt_begins_after_a_stop(office: Desk, service: Service) -> None:
     office.write("api", "web", "db", channel="hook")
     assert office.courier(Hook.at(service)).drain(lambda: len(service.attempts) == 2) == 0.0

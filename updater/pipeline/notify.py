@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -53,7 +53,10 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Courier:
-    """Delivers the letters of one channel; every process has its own, and one at a time is at work on an address.
+    """Delivers the letters of one channel; every process has its own.
+
+    One at a time is at work on a channel, and one on an address: a letter may be on its way to an old address, and one
+    address may be that of several channels.
 
     folder  where the locks of the addresses are
     clock   aware, in UTC
@@ -73,7 +76,8 @@ class Courier:
         if not self.outbox.waits(self.channel.title):
             return None
         lane = self.lane()
-        with _turn(self.folder / f"{lane}.lock") as mine:
+        channel = self.folder / f"channel-{_hash(self.channel.title)}.lock"
+        with _turn(channel, self.folder / f"{lane}.lock") as mine:
             if not mine:
                 return TURN
             self._give_up()
@@ -108,7 +112,7 @@ class Courier:
         except (SecretError, NotifyError):
             address = self.channel.title  # it will be told when it is sent to
         kind = getattr(self.channel.notifier, "kind", "")
-        return f"{kind}-{hashlib.sha256(address.encode()).hexdigest()[:24]}"
+        return f"{kind}-{_hash(address)}"
 
     def _give_up(self) -> None:
         """Put a count in the place of what is too old."""
@@ -253,18 +257,24 @@ def _sent(lane: Lane, notifier: Notifier, now: datetime) -> tuple[float, ...]:
     return (*lane.sent, now.timestamp())[-kept:]
 
 
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
 @contextmanager
-def _turn(path: Path, *, seconds: float = 0.0) -> Iterator[bool]:
-    """Hold an address against other processes and threads; False where another is at work on it for so long.
+def _turn(*paths: Path, seconds: float = 0.0) -> Iterator[bool]:
+    """Hold channels and addresses against other processes and threads; False where one is held for so long.
 
     Raises StoreError.
     """
-    try:
-        descriptor = locks.acquire(path, seconds)
-    except OSError as err:
-        raise StoreError(f"the folder {path.parent} takes no locks: {err.strerror}") from err
-    try:
-        yield descriptor is not None
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+    with ExitStack() as held:
+        for path in paths:
+            try:
+                descriptor = locks.acquire(path, seconds)
+            except OSError as err:
+                raise StoreError(f"the folder {path.parent} takes no locks: {err.strerror}") from err
+            if descriptor is None:
+                yield False
+                return
+            held.callback(os.close, descriptor)
+        yield True
