@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -56,6 +57,10 @@ class Runner:
     def remember(self, config: Path, kill_after: float) -> Ended:
         """Store reports of a cycle without a pause, until it is killed."""
         return self.run("remember", str(config), kill_after=kill_after)
+
+    def drain(self, config: Path, at: float, pid: Path, kill_after: float | None = None) -> Ended:
+        """Send all that waits, by a clock that begins at `at`; the number of the process is written to `pid`."""
+        return self.run("drain", str(config), str(at), str(pid), kill_after=kill_after)
 
     def settle(self, *, seconds: float = PATIENCE) -> None:
         """Wait until everything that a killed command left running has ended by itself."""
@@ -99,9 +104,11 @@ def preload() -> None:
 
     import updater.cli.main
     import updater.cli.show
+    import updater.config.notifications
     import updater.daemon.build
     import updater.daemon.couriers
     import updater.daemon.remember
+    import updater.pipeline.notify
     import updater.pipeline.update  # noqa: F401
 
 
@@ -144,6 +151,10 @@ def command(argv: list[str]) -> int:
     """Run one command line in this process and return its exit code."""
     if argv[0] == "remember":
         remember_forever(Path(argv[1]))
+    if argv[0] == "drain":
+        Path(argv[3]).write_text(str(os.getpid()))
+        drain(Path(argv[1]), float(argv[2]))
+        return 0
     from updater.cli.main import main as front
 
     sys.argv = ["updater", *argv]
@@ -173,6 +184,25 @@ def remember_forever(config: Path) -> NoReturn:
         number += 1
         report = Report([replace(row, reason=str(number)) for row in rows])
         remember(settings, journal, report, datetime.now(UTC))
+
+
+def drain(config: Path, at: float) -> None:
+    """Send all that waits, channel after channel; nobody waits for a limit, because the clock is in a hurry."""
+    from dataclasses import replace
+    from datetime import UTC, datetime
+    from itertools import count
+
+    from updater.config.load import load
+    from updater.daemon.couriers import couriers
+    from updater.daemon.remember import open_state
+
+    settings = load(config)
+    ticks = count(at, 5.0)
+    with closing(open_state(settings)) as database, couriers(settings, database) as made:
+        for one in made:
+            courier = replace(one, clock=lambda: datetime.fromtimestamp(next(ticks), UTC))
+            while courier.drain() is not None:
+                continue
 
 
 def children() -> list[int]:
