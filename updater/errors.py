@@ -7,6 +7,7 @@
     │   ├── PushRejected   someone else pushed first: read the new head and decide again
     │   └── PushRefused    a hook or a protected branch said no: the same push would be refused again
     ├── NotifyError        a channel that cannot be used as it is set up
+    ├── ManifestError      what Git holds cannot be made into manifests: where, or which tool, and what it said
     ├── EditError          a file that cannot be changed safely; it is left as it was
     └── StoreError         the state database cannot be read or written
 
@@ -71,6 +72,10 @@ class PushRefused(GitError):
 
 class NotifyError(UpdaterError):
     """What is wrong with the set-up of a channel; never its address, which may be a secret."""
+
+
+class ManifestError(UpdaterError):
+    """What cannot be read or rendered: `file:line`, or the tool, and why; never a value of a manifest."""
 
 
 class EditError(UpdaterError):

@@ -51,11 +51,11 @@ class Span:
     line: int
 
 
-def decode(data: bytes | str) -> str:
+def decode(data: bytes | str, max_bytes: int = MAX_BYTES) -> str:
     """Return the text of a file, its BOM included. Raises Broken for what libyaml must not see."""
     raw = data.encode(errors="surrogatepass") if isinstance(data, str) else data
-    if len(raw) > MAX_BYTES:
-        raise Broken(0, f"too large: {len(raw)} bytes, at most {MAX_BYTES} are read")
+    if len(raw) > max_bytes:
+        raise Broken(0, f"too large: {len(raw)} bytes, at most {max_bytes} are read")
     if b"\0" in raw:
         raise Broken(raw.count(b"\n", 0, raw.index(b"\0")) + 1, "not text: it holds a NUL")
     try:
@@ -118,18 +118,21 @@ def events(text: str, span: Span) -> Iterator[Any]:
         raise Broken(span.line, f"broken YAML at line {span.line}: more than {MAX_DIRECTIVES} directives")
     loader = yaml.CSafeLoader(text)
     depth = 0
-    event: Any
     try:
         while (event := loader.get_event()) is not None:
             depth += _DEEPER.get(type(event), 0)
             if depth > MAX_DEPTH:
-                line = span.line + event.start_mark.line
-                raise Broken(line, f"nested too deep at line {line}: more than {MAX_DEPTH} levels")
+                raise _too_deep(event, span)
             yield event
     except yaml.YAMLError as error:
         raise _broken(error, text, span) from None
     finally:
         loader.dispose()
+
+
+def _too_deep(event: Any, span: Span) -> Broken:
+    line = span.line + event.start_mark.line
+    return Broken(line, f"nested too deep at line {line}: more than {MAX_DEPTH} levels")
 
 
 def _broken(error: yaml.YAMLError, text: str, span: Span) -> Broken:
