@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--rollout", type=float, default=0.05, metavar="SECONDS", help="until workloads are ready")
     given = parser.parse_args()
-    with ClusterServer(given.folder, port=given.port, rollout=given.rollout) as server:
+    with ClusterServer(given.folder, port=given.port, rollout=given.rollout, remember=False) as server:
         ready = {"url": server.url, "kubeconfig": str(server.kubeconfig.resolve()), "pid": os.getpid()}
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()

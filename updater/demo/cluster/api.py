@@ -7,9 +7,10 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from updater.demo.cluster import failures, selectors, tables
-from updater.demo.cluster.asked import Answer, Asked, Reply, Stream, say
+from updater.demo.cluster.asked import Answer, Asked, Stream, say
 from updater.demo.cluster.discovery import AGGREGATED, Discovery
 from updater.demo.cluster.failures import ApiError
 from updater.demo.cluster.kinds import Resource
@@ -22,6 +23,15 @@ from updater.demo.cluster.writes import Outcome, Writes
 Deny = Callable[[str, str, str, str, str, str], str | None]
 
 _HEALTH = ("healthz", "livez", "readyz")
+
+
+class Place(NamedTuple):
+    """What somebody wants to touch."""
+
+    group: str
+    resource: str
+    namespace: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,7 @@ class Api:
         store: Store,
         registry: Registry,
         discovery: Discovery,
+        *,
         tokens: Mapping[str, str],
         deny: Deny | None,
         bookmark: float,
@@ -53,6 +64,17 @@ class Api:
         self.writes = Writes(store, registry.one("namespaces"))
         self.tokens, self.deny, self.bookmark = tokens, deny, bookmark
         self.stopping = False
+        self._acts: dict[tuple[str, bool], Callable[[Asked, Resource], Answer | Stream]] = {
+            ("get", True): self._get,
+            ("list", False): self._list,
+            ("watch", False): self._watch,
+            ("watch", True): self._watch,
+            ("create", False): self._create,
+            ("update", True): self._replace,
+            ("patch", True): self._patch,
+            ("delete", True): self._delete,
+            ("deletecollection", False): self._delete_all,
+        }
 
     # ------------------------------------------------------------------ doors
 
@@ -63,10 +85,11 @@ class Api:
         if not asked.user:
             raise failures.unauthorized()
         if other := asked.headers.get("impersonate-user"):
-            self._check(asked.user, "impersonate", "", "users", "", other)
+            self._check(asked.user, "impersonate", Place("", "users", "", other))
             asked.impersonated_by, asked.user = asked.user, other
 
-    def _check(self, user: str, verb: str, group: str, resource: str, namespace: str, name: str) -> None:
+    def _check(self, user: str, verb: str, place: Place) -> None:
+        group, resource, namespace, name = place
         why = self.deny(user, verb, group, resource, namespace, name) if self.deny else None
         if why is None:
             return
@@ -90,27 +113,13 @@ class Api:
         if resource is None:
             return _nothing()
         below = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
-        self._check(asked.user, asked.verb, asked.group, below, asked.namespace, asked.name)
+        self._check(asked.user, asked.verb, Place(asked.group, below, asked.namespace, asked.name))
         if asked.subresource:
             return self._below(asked, resource)
-        match asked.verb:
-            case "get":
-                return self._get(asked, resource)
-            case "list":
-                return self._list(asked, resource)
-            case "watch":
-                return self._watch(asked, resource)
-            case "create" if not asked.name:
-                return self._written(asked, resource, self.writes.create(asked, resource))
-            case "update" if asked.name:
-                return self._written(asked, resource, self.writes.replace(asked, resource))
-            case "patch" if asked.name:
-                return self._written(asked, resource, self.writes.patch(asked, resource))
-            case "delete":
-                return _said(self.writes.delete(asked, resource))
-            case "deletecollection":
-                return self._delete_all(asked, resource)
-        raise failures.not_allowed(asked.verb, asked.resource)
+        act = self._acts.get((asked.verb, bool(asked.name)))
+        if act is None:
+            raise failures.not_allowed(asked.verb, asked.resource)
+        return act(asked, resource)
 
     def _about(self, asked: Asked) -> Answer:
         first = asked.path.strip("/").partition("/")[0]
@@ -127,10 +136,12 @@ class Api:
 
     def _review(self, asked: Asked) -> Answer:
         """Answer `kubectl auth can-i`."""
+        if not asked.body.startswith(b"{"):
+            raise failures.unsupported_media(asked.headers.get("content-type", ""), ("application/json",))
         body = json.loads(asked.body)
         wish = body.get("spec", {}).get("resourceAttributes", {})
-        facts = [wish.get(key, "") for key in ("verb", "group", "resource", "namespace", "name")]
-        why = self.deny(asked.user, *facts) if self.deny else None
+        verb, *place = (wish.get(key, "") for key in ("verb", "group", "resource", "namespace", "name"))
+        why = self.deny(asked.user, verb, *place) if self.deny else None
         return say(body | {"status": {"allowed": why is None} | ({"reason": why} if why else {})}, 201)
 
     # ----------------------------------------------------------------- reading
@@ -157,10 +168,8 @@ class Api:
 
     def _list(self, asked: Asked, resource: Resource) -> Answer:
         with self.store.lock:
-            version, items = (
-                self.store.version,
-                self.store.table(resource).sorted(asked.namespace if resource.namespaced else ""),
-            )
+            namespace = asked.namespace if resource.namespaced else ""
+            version, items = self.store.version, self.store.table(resource).sorted(namespace)
         limit = int(asked.query.get("limit") or 0)
         start = 0
         if token := asked.query.get("continue"):
@@ -186,10 +195,10 @@ class Api:
         kept = self.store.kept(name)
         if kept is None:
             raise failures.expired(
-                "The provided continue parameter is too old to display a consistent list result. You can start a new list"
-                " without the continue parameter, or use the continue token in this response to retrieve the remainder of"
-                " the results."
-            )  # fmt: skip
+                "The provided continue parameter is too old to display a consistent list result. You can start a new "
+                "list without the continue parameter, or use the continue token in this response to retrieve the "
+                "remainder of the results."
+            )
         return (*kept, place, name)
 
     # ---------------------------------------------------------------- watching
@@ -231,25 +240,29 @@ class Api:
                 self.writes.delete(one, resource)
         return Answer(200, _listed(gone, resource, Form(), {"resourceVersion": str(self.store.version)}))
 
+    def _create(self, asked: Asked, resource: Resource) -> Answer:
+        return self._written(asked, resource, self.writes.create(asked, resource))
+
+    def _replace(self, asked: Asked, resource: Resource) -> Answer:
+        return self._written(asked, resource, self.writes.replace(asked, resource))
+
+    def _patch(self, asked: Asked, resource: Resource) -> Answer:
+        return self._written(asked, resource, self.writes.patch(asked, resource))
+
+    def _delete(self, asked: Asked, resource: Resource) -> Answer:
+        return say(self.writes.delete(asked, resource))
+
     def _below(self, asked: Asked, resource: Resource) -> Answer:
         """Answer for a subresource: status, scale, and finalize of namespaces."""
-        match asked.subresource:
-            case "status" if resource.status:
-                pass
-            case "scale" if resource.scale:
-                return self._scale(asked, resource)
-            case "finalize" if resource.plural == "namespaces":
-                pass
-            case _:
-                return _nothing()
-        match asked.verb:
-            case "get":
-                return self._get(asked, resource)
-            case "update":
-                return self._written(asked, resource, self.writes.replace(asked, resource))
-            case "patch":
-                return self._written(asked, resource, self.writes.patch(asked, resource))
-        raise failures.not_allowed(asked.verb, f"{asked.resource}/{asked.subresource}")
+        if asked.subresource == "scale" and resource.scale:
+            return self._scale(asked, resource)
+        known = {"status": resource.status, "finalize": resource.plural == "namespaces"}
+        if not known.get(asked.subresource):
+            return _nothing()
+        acts = {"get": self._get, "update": self._replace, "patch": self._patch}
+        if asked.verb not in acts:
+            raise failures.not_allowed(asked.verb, f"{asked.resource}/{asked.subresource}")
+        return acts[asked.verb](asked, resource)
 
     def _scale(self, asked: Asked, resource: Resource) -> Answer:
         if asked.verb in ("update", "patch"):
@@ -409,7 +422,3 @@ def _nothing() -> Answer:
 
 def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _said(reply: Reply) -> Answer:
-    return say(reply.document, reply.code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -138,12 +138,3 @@ def refuse(code: int, reason: str = "", message: str = "", *, retry_after: int |
         details["retryAfterSeconds"] = retry_after
     headers = (("Retry-After", str(retry_after)),) if retry_after is not None else ()
     return say(status(code, reason, message or f"scripted failure {code}", details), code, headers)
-
-
-@dataclass(slots=True)
-class Reply:
-    """An object, or any document, with the status and warnings of the answer."""
-
-    document: Any
-    code: int = 200
-    warnings: list[str] = field(default_factory=list)

@@ -29,18 +29,17 @@ class Discovery:
 
     def __init__(self, registry: Registry, version: str, host: str) -> None:
         self._registry, self._version, self._host = registry, version, host
-        self._cache: dict[tuple[str, bool], bytes | None] = {}
-        self._generation = 0
+        self._cache: dict[tuple[int, str, bool], bytes] = {}
 
     def document(self, path: str, *, aggregated: bool) -> bytes | None:
         """Return the JSON at a path such as `/apis/apps/v1`; None where there is none."""
-        if self._generation != self._registry.generation:
-            self._cache, self._generation = {}, self._registry.generation
-        key = (path, aggregated)
-        if key not in self._cache:
-            made = self._made(path.strip("/").split("/"), aggregated=aggregated)
-            self._cache[key] = dumped(made) if made is not None else None
-        return self._cache[key]
+        key = (self._registry.generation, path, aggregated)
+        if (known := self._cache.get(key)) is not None:
+            return known
+        made = self._made(path.strip("/").split("/"), aggregated=aggregated)
+        if made is None:
+            return None
+        return self._cache.setdefault(key, dumped(made))
 
     def _made(self, parts: list[str], *, aggregated: bool) -> Json | None:
         match parts:
@@ -50,21 +49,29 @@ class Discovery:
                 return self._aggregated(core=True) if aggregated else self._core()
             case ["apis"]:
                 return self._aggregated(core=False) if aggregated else self._groups()
-            case ["api", version]:
-                return self._resources("", version)
+            case ["openapi", *more]:
+                return self._open_api(more)
             case ["apis", group]:
-                return next((g for g in self._groups()["groups"] if g["name"] == group), None)
-            case ["apis", group, version]:
-                return self._resources(group, version)
-            case ["openapi", "v2"]:
+                return self._group(group)
+            case ["api" | "apis", *place]:
+                return self._resources(*_group_version(place))
+            case _:
+                return None
+
+    def _open_api(self, parts: list[str]) -> Json | None:
+        match parts:
+            case ["v2"]:
                 return self._open_api_2()
-            case ["openapi", "v3"]:
+            case ["v3"]:
                 return self._open_api_3()
-            case ["openapi", "v3", "api", version]:
-                return self._open_api_of("", version)
-            case ["openapi", "v3", "apis", group, version]:
-                return self._open_api_of(group, version)
-        return None
+            case ["v3", "api" | "apis", *place]:
+                return self._open_api_of(*_group_version(place))
+            case _:
+                return None
+
+    def _group(self, name: str) -> Json | None:
+        found = next((group for group in self._groups()["groups"] if group["name"] == name), None)
+        return {"kind": "APIGroup", "apiVersion": "v1", **found} if found else None
 
     def _versions(self) -> Json:
         major, minor = self._version.removeprefix("v").split(".")[:2]
@@ -143,6 +150,11 @@ class Discovery:
             paths |= _paths(resource, version=3)
         info = {"title": "Kubernetes", "version": self._version}
         return {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": {}}}
+
+
+def _group_version(place: list[str]) -> tuple[str, str]:
+    """Return ("apps", "v1") of its path; the core group is empty."""
+    return (place[0], place[1]) if len(place) == 2 else ("", "/".join(place))
 
 
 def _rows(resource: Resource) -> list[Json]:

@@ -42,26 +42,26 @@ def qualified(group: str, plural: str) -> str:
 
 
 def not_found(group: str, plural: str, name: str) -> ApiError:
+    """404: no such object."""
     message = f'{qualified(group, plural)} "{name}" not found'
     return ApiError(404, "NotFound", message, details_of(group, plural, name))
 
 
-def no_such_resource() -> ApiError:
-    return ApiError(404, "NotFound", "the server could not find the requested resource", {})
-
-
 def already_exists(group: str, plural: str, name: str) -> ApiError:
+    """409: a new object has the name of another."""
     message = f'{qualified(group, plural)} "{name}" already exists'
     return ApiError(409, "AlreadyExists", message, details_of(group, plural, name))
 
 
 def conflict(group: str, plural: str, name: str, why: str = "") -> ApiError:
+    """409: the object is another version, or another object, than the client thinks."""
     why = why or ("the object has been modified; please apply your changes to the latest version and try again")
     message = f'Operation cannot be fulfilled on {qualified(group, plural)} "{name}": {why}'
     return ApiError(409, "Conflict", message, details_of(group, plural, name))
 
 
 def forbidden(group: str, plural: str, name: str, why: str, causes: Sequence[Cause] = ()) -> ApiError:
+    """403: with the reason that the server gives."""
     what = f'{qualified(group, plural)} "{name}"' if name else qualified(group, plural)
     message = f"{what} is forbidden: {why}"
     return ApiError(403, "Forbidden", message, details_of(group, plural, name, causes))
@@ -89,22 +89,27 @@ def cause(field: str, kind: str, message: str) -> Cause:
 
 
 def bad_request(message: str) -> ApiError:
+    """400: the request makes no sense."""
     return ApiError(400, "BadRequest", message)
 
 
 def unauthorized() -> ApiError:
+    """401: nobody knows who asks."""
     return ApiError(401, "Unauthorized", "Unauthorized")
 
 
 def expired(message: str) -> ApiError:
+    """410: the past that is asked for is forgotten."""
     return ApiError(410, "Expired", message)
 
 
 def not_allowed(verb: str, plural: str) -> ApiError:
+    """405: no such verb there."""
     message = f'{verb} is not supported on resources of kind "{plural}"'
     return ApiError(405, "MethodNotAllowed", message, {"kind": plural})
 
 
 def unsupported_media(found: str, accepted: Sequence[str]) -> ApiError:
+    """415: the body is written in something that is not read here, as protobuf."""
     message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
     return ApiError(415, "UnsupportedMediaType", f"{message} (got {found!r})" if found else message)

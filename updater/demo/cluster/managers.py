@@ -61,7 +61,8 @@ def applied(live: Json | None, config: Json, node: Node, writer: Writer, at: str
         others = _taken(others, changed, force=force)
     if gone:
         others = _lessened(others, gone)
-    if mine is None or mine["fieldsV1"] != fields or mine["apiVersion"] != writer.api_version:
+    same = mine is not None and mine["fieldsV1"] == fields and mine["apiVersion"] == writer.api_version
+    if mine is None or not same or changed or gone:
         mine = writer.entry(fields, at)
     return _with(result, _ordered([mine, *others]))
 
@@ -136,6 +137,16 @@ def updated(live: Json | None, new: Json, node: Node, writer: Writer, at: str) -
     if mine is not None and fields == owned:
         return _with(new, entries)
     return _with(new, _ordered([*others, *([writer.entry(fields, at)] if fields else [])]))
+
+
+def same_but_times(one: Json, other: Json) -> bool:
+    """Whether two objects differ at most in when somebody wrote."""
+    if one == other:
+        return True
+    if _bare(one) != _bare(other):
+        return False
+    first, second = ([entry | {"time": ""} for entry in entries_of(obj)] for obj in (one, other))
+    return sorted(first, key=str) == sorted(second, key=str)
 
 
 def _wished(live: Json | None, new: Json) -> list[Json]:

@@ -87,7 +87,7 @@ class Store:
         self.version = FIRST_VERSION
         self.writes = 0
         self.listeners: list[Callable[[Resource, Happened], None]] = []
-        self._history = history
+        self._history, self._forgotten = history, 0
         self._tables: dict[str, Table] = {}
         self._dependents: dict[str, set[tuple[str, Key]]] = {}
         self._snapshots: dict[str, tuple[int, list[Stored]]] = {}
@@ -99,7 +99,7 @@ class Store:
             found = self._tables.get(resource.key)
             if found is None:
                 found = self._tables[resource.key] = Table(resource, self.lock, self._history)
-                found.floor = 0
+                found.floor = self._forgotten
             return found
 
     def tables(self) -> list[Table]:
@@ -179,6 +179,7 @@ class Store:
         """Forget everything that happened: old resource versions and continued lists are expired from now on."""
         with self.lock:
             self._snapshots.clear()
+            self._forgotten = self.version
             for table in self._tables.values():
                 table.floor = self.version
                 table.log.clear()

@@ -61,18 +61,18 @@ def _fields_of_map(value: Json, node: Node, path: str) -> Fields:
         expected = node.word if isinstance(node, Scalar) else "list"
         raise ShapeError(f"{path}: expected {expected}, got &{{map}}")
     if not isinstance(node, Map):
-        return {f"f:{key}": _with_self(_fields(inner, ANY, path), inner, own=True) for key, inner in value.items()}
+        return {f"f:{key}": _with_self(_fields(inner, ANY, path), own=True) for key, inner in value.items()}
     found: Fields = {}
     declared, element = node.fields, node.element
     for key, inner in value.items():
         child = declared.get(key) or element
         if child is None:
             raise ShapeError(f"{path}.{key}: field not declared in schema")
-        found[f"f:{key}"] = _with_self(_fields(inner, child, f"{path}.{key}"), inner, own=key not in declared)
+        found[f"f:{key}"] = _with_self(_fields(inner, child, f"{path}.{key}"), own=key not in declared)
     return {} if node.atomic else found
 
 
-def _with_self(inner: Fields, value: Any, *, own: bool) -> Fields:
+def _with_self(inner: Fields, *, own: bool) -> Fields:
     """Mark a field as owned itself where it holds others: an entry of a map is, a declared field is not."""
     if inner and own and "." not in inner:
         return {".": {}, **inner}
@@ -94,7 +94,7 @@ def _fields_of_list(value: list[Any], node: Node, path: str) -> Fields:
         name = item_name(item, node, path, index)
         if name in found:
             raise ShapeError(f"{path}: duplicate entries for key {shown_item(name)}")
-        found[name] = _with_self(_fields(item, node.element, f"{path}{shown_item(name)}"), item, own=True)
+        found[name] = _with_self(_fields(item, node.element, f"{path}{shown_item(name)}"), own=True)
     return found
 
 
@@ -108,8 +108,8 @@ def item_name(item: Any, node: List, path: str = "", index: int = 0) -> str:
     for key in sorted(node.keys):
         keys[key] = item.get(key, node.keys[key])
         if keys[key] is None:
-            why = f'associative list with keys has an element that omits key field "{key}" (and doesn\'t have default value)'
-            raise ShapeError(f"{path}: element {index}: {why}")
+            why = f'associative list with keys has an element that omits key field "{key}"'
+            raise ShapeError(f"{path}: element {index}: {why} (and doesn't have default value)")
     return f"k:{json.dumps(keys, separators=(',', ':'), ensure_ascii=False)}"
 
 

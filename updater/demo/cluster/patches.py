@@ -6,7 +6,7 @@ from typing import Any
 
 from updater.demo.cluster.failures import ApiError, bad_request
 from updater.demo.cluster.ownership import child_of
-from updater.demo.cluster.schemas import ANY, Json, List, Node
+from updater.demo.cluster.schemas import Json, List, Node
 
 _DIRECTIVES = ("$patch", "$retainKeys")
 
@@ -159,7 +159,7 @@ def _merged_items(before: list[Any], new: list[Any], node: List) -> list[Any]:
         if item.get("$patch") == "delete":
             result.pop(name, None)
         else:
-            result[name] = strategically_patched(result.get(name), item, node.element or ANY)
+            result[name] = strategically_patched(result.get(name), item, node.element)
     return list(result.values())
 
 

@@ -127,7 +127,8 @@ def _custom(schema: Json) -> Node:
             return NUMBER
         case "boolean":
             return TRUTH
-    return ANY
+        case _:
+            return ANY
 
 
 def _default_of(schema: Json, key: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,13 +16,14 @@ from updater.demo.cluster.api import Api, Deny
 from updater.demo.cluster.asked import Answer, Asked, Fault, Stream, say
 from updater.demo.cluster.controller import Controller
 from updater.demo.cluster.discovery import Discovery
-from updater.demo.cluster.failures import ApiError
+from updater.demo.cluster.failures import ApiError, qualified
 from updater.demo.cluster.objects import Store
 from updater.demo.cluster.registry import Registry
 from updater.demo.cluster.schemas import Json
 from updater.demo.cluster.wire import Wire
 
 ADMIN = "admin"
+COUNTS = "/demo/counts"  # answers `counts` without a login, for a benchmark in another process
 Script = Callable[[Asked], Fault | None]
 
 
@@ -38,7 +40,9 @@ class ClusterServer:
     controller  whether workloads get ready, volumes get bound, services an address, namespaces are emptied
     rollout     seconds that such a thing takes; None: it happens only at `settle`
     script      called for every request in the thread of its connection; None: behave, else what to do instead
+    remember    whether it keeps the requests; it counts them in any case
     requests    what it was asked, in the order of arrival
+    counts      how often it was asked what: `patch deployments.apps`, with ` (dry run)` behind it where it was one
     """
 
     def __init__(
@@ -54,17 +58,21 @@ class ClusterServer:
         controller: bool = True,
         rollout: float | None = 0.05,
         script: Script | None = None,
+        remember: bool = True,
         port: int = 0,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.script = folder, script
         self.token = token or secrets.token_urlsafe(18)
         self.requests: list[Asked] = []
+        self.counts: Counter[str] = Counter()
+        self._remember = remember
         self._lock = threading.Lock()
         self.store, self.registry = Store(history), Registry()
         self._files()
         discovery = Discovery(self.registry, version, "127.0.0.1")
-        self.api = Api(self.store, self.registry, discovery, {**(tokens or {}), self.token: ADMIN}, deny, bookmark)
+        known = {**(tokens or {}), self.token: ADMIN}
+        self.api = Api(self.store, self.registry, discovery, tokens=known, deny=deny, bookmark=bookmark)
         self.controller = Controller(self.store, self.registry, self.api.writes, rollout=rollout, active=controller)
         self._wire = Wire(self._handle, (folder / "server.crt", folder / "server.key"), self.ca, port)
         self.port = self._wire.port
@@ -126,15 +134,21 @@ class ClusterServer:
     # --------------------------------------------------------------- requests
 
     def _handle(self, request: Asked, common_name: str) -> Fault | Stream:
+        if request.path == COUNTS:
+            return say(self.counts)
         with self._lock:
-            self.requests.append(request)
+            self.counts[_named(request)] += 1
+            if self._remember:
+                self.requests.append(request)
         refused = self._refused(request, common_name)
         fault = self.script(request) if self.script else None
+        answer: Answer | Stream | None = None
         if fault is None or fault.done:
             answer = refused or self.api.answer(request)
-            fault = answer if fault is None else fault
-        request.status = fault.code if isinstance(fault, Answer) else 200 if isinstance(fault, Stream) else 0
-        return fault
+        given = fault or answer
+        assert given is not None
+        request.status = given.code if isinstance(given, Answer) else 200 if isinstance(given, Stream) else 0
+        return given
 
     def _refused(self, request: Asked, common_name: str) -> Answer | None:
         try:
@@ -150,9 +164,10 @@ class ClusterServer:
         return [request for request in found if request.resource and (request.writes or not writes)]
 
     def forget(self) -> None:
-        """Forget the requests until now."""
+        """Forget the requests and counts until now."""
         with self._lock:
             self.requests.clear()
+            self.counts.clear()
 
     @property
     def connections(self) -> int:
@@ -202,3 +217,11 @@ class ClusterServer:
 
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def _named(request: Asked) -> str:
+    if not request.resource:
+        return request.path
+    below = f"/{request.subresource}" if request.subresource else ""
+    name = f"{request.verb} {qualified(request.group, request.resource)}{below}"
+    return f"{name} (dry run)" if request.dry_run else name

@@ -22,6 +22,16 @@ _SUBDOMAIN_RULE = (
     "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     r"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
+_KEY_RULE = (
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
+    "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
+_VALUE_RULE = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+    "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+    "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+)
 _LABEL_RULE = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
     "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
@@ -53,12 +63,9 @@ def _metadata(resource: Resource, meta: Json) -> Iterator[Cause]:
         yield cause("metadata.name", "invalid", f"{_shown(name)}: {_SUBDOMAIN_RULE}")
     for key, value in (meta.get("labels") or {}).items():
         if not _LABEL_KEY.fullmatch(key):
-            yield cause(
-                "metadata.labels", "invalid", f"{_shown(key)}: name part must consist of alphanumeric characters"
-            )
+            yield cause("metadata.labels", "invalid", f"{_shown(key)}: {_KEY_RULE}")
         if len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
-            yield cause("metadata.labels", "invalid", f"{_shown(value)}: a valid label must be an empty string or consist of"
-                        " alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character")  # fmt: skip
+            yield cause("metadata.labels", "invalid", f"{_shown(value)}: {_VALUE_RULE}")
 
 
 def _shown(value: Any) -> str:
@@ -185,9 +192,9 @@ _STATEFUL = ("replicas", "ordinals", "template", "updateStrategy", "revisionHist
 
 def _stateful_set(new: Json, old: Json) -> Iterator[Cause]:
     if _but(new["spec"], _STATEFUL) != _but(old["spec"], _STATEFUL):
-        yield cause("spec", "forbidden", "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template',"
-                    " 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds'"
-                    " are forbidden")  # fmt: skip
+        names = ", ".join(f"'{name}'" for name in _STATEFUL[:-1])
+        text = f"updates to statefulset spec for fields other than {names} and '{_STATEFUL[-1]}' are forbidden"
+        yield cause("spec", "forbidden", text)
 
 
 def _but(spec: Json, names: tuple[str, ...]) -> Json:

@@ -5,6 +5,7 @@ No HTTP/2, no compression, no upgrades (exec, port-forward).
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import struct
@@ -12,8 +13,8 @@ import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
-from io import BufferedReader
 from pathlib import Path
+from typing import IO
 
 from updater.demo.cluster.asked import Answer, Asked, Cut, Drip, Fault, Hang, Stream, asked
 
@@ -81,10 +82,8 @@ class Wire:
     def close(self) -> None:
         """Stop, and cut every connection."""
         self.stopped.set()
-        try:
+        with contextlib.suppress(OSError):  # some systems refuse this for a socket that listens
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # some systems refuse this for a socket that listens; closing is enough there
         self._socket.close()
         self.cut()
         self._thread.join(5)
@@ -108,7 +107,7 @@ class _Connection:
 
     def serve(self) -> None:
         """Answer requests one after another."""
-        with self._connection.makefile("rb", 1 << 16) as reading:
+        with self._connection.makefile("rb") as reading:
             while not self._wire.stopped.is_set():
                 try:
                     request = self._request(reading)
@@ -125,10 +124,10 @@ class _Connection:
         try:
             return self._handle(request, self._user)
         except Exception:  # noqa: BLE001 - a bug of the stand-in must be seen, and must not look like a hang
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            sys.excepthook(*sys.exc_info())
             return Answer(500, b"the stand-in failed", media="text/plain")
 
-    def _request(self, reading: BufferedReader) -> Asked | None:
+    def _request(self, reading: IO[bytes]) -> Asked | None:
         """Read one request; None where the client is gone."""
         line = reading.readline(_MAX_LINE)
         if not line.strip():
@@ -190,7 +189,7 @@ def _spelled(answer: Answer, *, close: bool, bodiless: bool = False) -> bytes:
     return "\r\n".join((*lines, "", "")).encode("latin-1", "replace") + (b"" if bodiless else answer.body)
 
 
-def _exactly(reading: BufferedReader, size: int) -> bytes:
+def _exactly(reading: IO[bytes], size: int) -> bytes:
     if size > MAX_BODY:
         raise _Malformed
     body = reading.read(size)
@@ -199,7 +198,7 @@ def _exactly(reading: BufferedReader, size: int) -> bytes:
     return body
 
 
-def _chunks(reading: BufferedReader) -> bytes:
+def _chunks(reading: IO[bytes]) -> bytes:
     body = bytearray()
     while size := int(reading.readline(32).partition(b";")[0], 16):
         if len(body) + size > MAX_BODY:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from updater.demo.cluster import failures, managers, patches
-from updater.demo.cluster.asked import Asked, Reply
+from updater.demo.cluster.asked import Asked
 from updater.demo.cluster.defaults import carried, defaulted
 from updater.demo.cluster.failures import ApiError
 from updater.demo.cluster.kinds import Resource
@@ -35,6 +35,7 @@ _GENERATED = frozenset({
     "NetworkPolicy", "PodDisruptionBudget", "CustomResourceDefinition", "Pod",
 })  # fmt: skip
 _FROM_SERVER = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
+_KEPT = ("default", "kube-system", "kube-public")  # namespaces that nobody may delete
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 
 
@@ -197,26 +198,28 @@ class Writes:
 
     # ------------------------------------------------------------------ delete
 
-    def delete(self, asked: Asked, resource: Resource) -> Reply:
-        """Delete an object, or mark it where finalizers hold it. Raises ApiError."""
+    def delete(self, asked: Asked, resource: Resource) -> Json:
+        """Delete an object, or mark it where finalizers hold it; return what the server says. Raises ApiError."""
         options = _json(asked.body) if asked.body else {}
         policy = options.get("propagationPolicy") or asked.query.get("propagationPolicy") or "Background"
         dry = asked.dry_run or options.get("dryRun") == ["All"]
         with self._store.lock:
             old = self.found(asked, resource)
             _check_preconditions(resource, old, options.get("preconditions") or {})
+            if resource is self._namespaces and old.key[1] in _KEPT:
+                why = "this namespace may not be deleted"
+                raise failures.forbidden(resource.group, resource.plural, old.key[1], why)
             new = self._marked(resource, old, policy)
             if new is not None:
                 if dry or new == old.obj:
-                    return Reply(new)
-                return Reply(self._store.put(resource, old.key, new).obj)
+                    return new
+                return self._store.put(resource, old.key, new).obj
             if not dry:
                 self._store.drop(resource, old.key)
         if resource.kind == "Pod":
-            return Reply(old.obj)
+            return old.obj
         details = failures.details_of(resource.group, resource.plural, asked.name) | {"uid": old.obj["metadata"]["uid"]}
-        success = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
-        return Reply(success)
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
     def _marked(self, resource: Resource, old: Stored, policy: str) -> Json | None:
         """Return the object as it waits for its finalizers; None where nothing holds it."""
@@ -241,7 +244,7 @@ class Writes:
 
     def _save(self, resource: Resource, key: Key, new: Json, old: Stored | None, asked: Asked) -> Stored:
         """Validate and store, unless nothing changed or it is a dry run. Raises ApiError 403 and 422."""
-        if old is not None and new == old.obj:
+        if old is not None and managers.same_but_times(new, old.obj):
             return old
         if causes := faults_of(resource, new, old.obj if old else None):
             raise failures.invalid(resource.group, resource.kind, key[1], causes)
@@ -320,13 +323,13 @@ def _known(asked: Asked, resource: Resource, body: Json, warnings: list[str]) ->
     found: Json = pruned(body, resource.node, unknown)
     found.setdefault("metadata", {})
     told = [f'unknown field "{path}"' for path in unknown]
-    match asked.query.get("fieldValidation", "Warn" if told else ""):
-        case "Strict" if told:
-            text = f"strict decoding error: {', '.join(told)}"
-            what = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
-            raise failures.bad_request(text if asked.method == "PATCH" else f"{what}: {text}")
-        case "Warn":
-            warnings += told
+    directive = asked.query.get("fieldValidation", "Warn")
+    if told and directive == "Strict":
+        text = f"strict decoding error: {', '.join(told)}"
+        what = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
+        raise failures.bad_request(text if asked.method == "PATCH" else f"{what}: {text}")
+    if directive == "Warn":
+        warnings += told
     return found
 
 
@@ -339,8 +342,8 @@ def _check_kind(asked: Asked, resource: Resource, body: Json) -> None:
         raise failures.bad_request(f"{missing} in '{json.dumps(body)[:200]}'")
     if (kind, version) != (resource.kind, resource.api_version):
         what = f"{asked.method} in version {version!r} cannot be handled as a {resource.kind}"
-        raise failures.bad_request(f"{what}: the API version in the data ({version}) does not match the expected API"
-                                   f" version ({resource.api_version}), or the kind is not {resource.kind}")  # fmt: skip
+        why = f"the data is a {kind} of {version}, {resource.kind} of {resource.api_version} is expected"
+        raise failures.bad_request(f"{what}: {why}")
     if not isinstance(body.get("metadata", {}), dict):
         raise failures.bad_request("json: cannot unmarshal into Go struct field .metadata")
 
@@ -379,6 +382,7 @@ def _check_preconditions(resource: Resource, old: Stored, wanted: Json) -> None:
 
 
 def _patched(live: Json, patch: Any, media: str, resource: Resource) -> Json:
+    found: Any
     match media:
         case "application/json-patch+json":
             found = patches.json_patched(live, patch)
@@ -396,12 +400,12 @@ def _restricted(resource: Resource, live: Json, body: Json, subresource: str) ->
     meta = {key: value for key, value in body["metadata"].items() if key not in _FROM_SERVER}
     meta |= {key: live["metadata"][key] for key in ("resourceVersion", *_FROM_SERVER) if key in live["metadata"]}
     if subresource == "status":
-        kept = copied(live)
+        kept: Json = copied(live)
         kept["metadata"] |= {key: meta[key] for key in ("managedFields",) if key in meta}
         return kept | ({"status": body["status"]} if "status" in body else {})
-    new = body | {"metadata": meta}
+    new: Json = body | {"metadata": meta}
     if subresource == "finalize":
-        return copied(live) | {"spec": new["spec"]}
+        return {**copied(live), "spec": new["spec"]}
     if resource.status:
         new.pop("status", None)
         if "status" in live:
@@ -431,6 +435,7 @@ def _born(resource: Resource, obj: Json) -> None:
 
 def _complete(resource: Resource, obj: Json) -> None:
     if resource.custom:
+        obj |= pruned(obj, resource.node, [])
         return
     try:
         defaulted(resource.kind, resource.group, obj)
