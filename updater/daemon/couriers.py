@@ -9,8 +9,6 @@ from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from updater.config.network import Network
 from updater.config.settings import Settings
 from updater.errors import StoreError
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 PULSE = 1.0  # seconds between two looks at what other processes may have written
 AFTER_TROUBLE = 5.0  # seconds until a state that cannot be read is tried again
 JOIN = 12.0  # seconds that one attempt may take, and a little
-
-log = structlog.get_logger()
 
 Told = Callable[["Channel", "Reply", int], object]
 
@@ -130,6 +126,9 @@ class Couriers:
     """The threads of the daemon. `close` lets the attempts that are under way end."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
+        from structlog import get_logger  # commands that end log nothing, and start without it
+
+        self._logger = get_logger()
         self._stopped = threading.Event()
         self._said: dict[str, str] = {}
         self._closing = ExitStack()
@@ -170,8 +169,8 @@ class Couriers:
             except StoreError as err:
                 self._once(courier.channel.title, str(err))
                 wait = AFTER_TROUBLE
-            except Exception:
-                log.exception("notify_failed", channel=courier.channel.title)  # our own bug: others are not met by it
+            except Exception:  # our own bug: others are not met by it
+                self._logger.exception("notify_failed", channel=courier.channel.title)
                 wait = AFTER_TROUBLE
             wake.wait(PULSE if wait is None else min(wait, AFTER_TROUBLE))
 
@@ -181,11 +180,11 @@ class Couriers:
 
         if reply.verdict is Verdict.DELIVERED:
             self._said.pop(channel.title, None)
-            log.info("told", channel=channel.title, events=letters)
+            self._logger.info("told", channel=channel.title, events=letters)
         else:
             self._once(channel.title, f"{reply.verdict.value}: {reply.code} {reply.said} ({reply.meaning})")
 
     def _once(self, channel: str, words: str) -> None:
         if self._said.get(channel) != words:
             self._said[channel] = words
-            log.warning("not_told", channel=channel, answer=words)
+            self._logger.warning("not_told", channel=channel, answer=words)
