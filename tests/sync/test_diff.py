@@ -85,7 +85,9 @@ FIELDS: dict[str, tuple[Any, Any, list[str]]] = {
         [f'{WHERE}[name="web"].image'],
     ),
     "an entry that comes before another": (
-        containers({"name": "web"}), containers({"name": "log"}, {"name": "web"}), [f'{WHERE}[name="log"]'],
+        containers({"name": "web"}),
+        containers({"name": "log"}, {"name": "web"}),
+        [f'{WHERE}[name="log"]'],
     ),
     "an entry that goes": (
         containers({"name": "web"}, {"name": "log"}),
@@ -126,7 +128,7 @@ FIELDS: dict[str, tuple[Any, Any, list[str]]] = {
     ),
     "another type": (deployment(a=[1]), deployment(a={"b": 1}), [".spec.a"]),
     "null is not nothing": (deployment(a=None), deployment(), [".spec.a"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("live", "predicted", "fields"), FIELDS.values(), ids=FIELDS)

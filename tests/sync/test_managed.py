@@ -126,10 +126,14 @@ STRIPPED: dict[str, tuple[Any, Any, Any]] = {
     "a container that was empty before": ({"a": {}, "b": {}}, {"f:a": {"f:x": {}}}, {"b": {}}),
     "a false value stays": ({"a": 0}, {"f:a": {"f:x": {}}}, {"a": 0}),
     "a field of an entry": (
-        [{"name": "web", "image": 1, "args": 2}], {WEB: {"f:image": {}}}, [{"name": "web", "args": 2}],
+        [{"name": "web", "image": 1, "args": 2}],
+        {WEB: {"f:image": {}}},
+        [{"name": "web", "args": 2}],
     ),
     "not the key of an entry": (
-        [{"name": "web", "image": 1}], {WEB: {".": {}, "f:name": {}}}, [{"name": "web", "image": 1}],
+        [{"name": "web", "image": 1}],
+        {WEB: {".": {}, "f:name": {}}},
+        [{"name": "web", "image": 1}],
     ),
     "an entry that is all theirs": ([{"name": "web", "image": 1}], {WEB: {".": {}, "f:name": {}, "f:image": {}}}, []),
     "the fields of an entry, not itself": ([{"name": "web", "image": 1}], {WEB: {"f:image": {}}}, [{"name": "web"}]),
@@ -139,7 +143,7 @@ STRIPPED: dict[str, tuple[Any, Any, Any]] = {
     "inside an entry by index": ([{"a": 1, "b": 2}, "x"], {"i:0": {"f:a": {}}, "i:1": {"f:a": {}}}, [{"b": 2}, "x"]),
     "a list in a list": ([["a", "b"]], {"i:0": {"i:1": {}}}, [["a"]]),
     "odd trees": ({"a": [1]}, {"f:a": {"k:{": {}, "f:x": {}}, "f:b": 3}, {"a": [1]}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("value", "tree", "left"), STRIPPED.values(), ids=STRIPPED)
