@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -158,3 +160,10 @@ TRAILERS: dict[str, tuple[str, list[tuple[str, str]]]] = {
 @pytest.mark.parametrize(("message", "found"), TRAILERS.values(), ids=TRAILERS.keys())
 def test_trailers_are_the_blocks_that_hold_nothing_else(message: str, found: list[tuple[str, str]]) -> None:
     assert list(trailers(message)) == found
+
+
+def test_a_block_of_a_hundred_thousand_trailers_is_read_in_no_time() -> None:
+    message = "S\n\n" + "".join(f"A: {n}\n" for n in range(100_000))
+    started = time.process_time()
+    assert sum(1 for _ in trailers(message)) == 100_000
+    assert time.process_time() - started < 5

@@ -68,4 +68,5 @@ def trailers(message: str) -> Iterator[tuple[str, str]]:
     for paragraph in re.split(r"\n[ \t]*\n", message.replace("\r\n", "\n").strip())[1:]:
         lines = re.sub(r"\n[ \t]+", " ", paragraph.strip()).splitlines()
         found = [_TRAILER.fullmatch(line) for line in lines]
-        yield from ((match[1], match[2].strip()) for match in found if match and all(found))
+        if all(found):
+            yield from ((match[1], match[2].strip()) for match in found if match)
