@@ -8,7 +8,7 @@ from datetime import datetime
 from updater.config.settings import Settings
 from updater.pipeline.report import Report
 from updater.pipeline.route import remind, route
-from updater.pipeline.tell import addressed, configuration, expired, polls_of, subjects_of, tell
+from updater.pipeline.tell import addressed, commits, configuration, expired, polls_of, subjects_of, tell
 from updater.secrets import SecretRef
 from updater.store.database import Database
 from updater.store.journal import Journal, Standing, Writing
@@ -28,10 +28,11 @@ def state_url(settings: Settings) -> str:
 def remember(settings: Settings, journal: Journal, report: Report, now: datetime) -> dict[str, Poll]:
     """Store a cycle and what it tells, and return the poll of each item. Raises StoreError."""
     polls: dict[str, Poll] = {}
+    done = commits(report, settings)
 
     def plan(standing: Standing) -> Writing:
         polls.update(polls_of(report, standing.polls, now))
-        return tell(report, polls, settings, standing, now)
+        return tell(report, polls, settings, standing, now, done=done)
 
     items = {row.item.name for row in report.rows}
     journal.write(_routed(plan, settings, now), now, items, subjects_of(report))
@@ -40,7 +41,8 @@ def remember(settings: Settings, journal: Journal, report: Report, now: datetime
 
 def remember_configuration(settings: Settings, journal: Journal, problems: list[str], now: datetime) -> None:
     """Store that a new configuration was not taken, and why; without problems that it was. Raises StoreError."""
-    journal.write(_routed(lambda standing: configuration(problems, standing, now), settings, now), now, (), {""})
+    plan = _routed(lambda standing: configuration(problems, settings, standing, now), settings, now)
+    journal.write(plan, now, (), {""} if problems else None)
 
 
 def remember_time(settings: Settings, journal: Journal, now: datetime, *, reminders: bool) -> dict[str, str]:
@@ -49,6 +51,8 @@ def remember_time(settings: Settings, journal: Journal, now: datetime, *, remind
     Return the holds that are over, by item, with why they were. Raises StoreError.
     """
     over: dict[str, str] = {}
+    routes = settings.notifications.routes if settings.notifications else ()
+    reminders = reminders and any(one.remind for one in routes)
 
     def plan(standing: Standing) -> Writing:
         over.update(standing.expired)

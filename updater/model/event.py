@@ -160,7 +160,7 @@ class Event:
     @property
     def id(self) -> str:
         """Unique, and the same for the same event at the same time."""
-        told = f"{self.key} {self.commit} {self.at.astimezone(UTC).isoformat()}"
+        told = " ".join((self.key, str(self.commit), self.at.astimezone(UTC).isoformat(), *self.images))
         return hashlib.sha256(told.encode()).hexdigest()[:32]
 
     def as_json(self) -> dict[str, Any]:

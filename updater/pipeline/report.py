@@ -104,13 +104,19 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """A commit of ours that is on a branch and was not told yet; `owners` are items by image in full and file."""
+    """A commit of ours that is on a branch and was not told yet.
+
+    at      when it was committed, to a second, as Git says it: whoever tells it means the same event
+    files   those that it changed
+    owners  items by image in full and file
+    """
 
     repository: str
     branch: str
     revision: str
     at: datetime
     message: str
+    files: tuple[str, ...]
     owners: Mapping[tuple[str, str], Item]
 
 
@@ -118,14 +124,16 @@ class Landed:
 class Report:
     """Everything that a cycle has to say.
 
+    read    the branches that could be read, as the configuration names them
     heads   where each branch was when it was last read or written, by repository and branch
     landed  commits since it was last told what happened there; those that are `written` now come last
-    realms  token services that got no credentials, by registry
+    realms  token services that got no credentials, by registry; none for one that answered without naming such
     """
 
     rows: list[Row] = field(default_factory=list)
     written: list[Written] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    read: set[Subject] = field(default_factory=set)
     heads: dict[tuple[str, str], str] = field(default_factory=dict)
     landed: list[Landed] = field(default_factory=list)
     realms: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -21,7 +21,10 @@ PAIRED = frozenset(ENDS) - {Kind.SYNC_SUCCEEDED}  # these tell nothing to those 
 
 
 def route(event: Event, standing: Standing, notifications: Notifications | None, now: datetime) -> list[Post]:
-    """Return one post for each channel that is to be told; of several routes to a channel the first one counts."""
+    """Return one post for each channel that is to be told; of several routes to a channel the first one counts.
+
+    `standing` has the conditions that end now.
+    """
     if notifications is None:
         return []
     posts: dict[str, Post] = {}
@@ -44,7 +47,9 @@ def remind(standing: Standing, notifications: Notifications | None, now: datetim
                 last = standing.told.get(event.id, {}).get(channel, condition.since)
                 if now - last >= timedelta(seconds=one.remind):
                     due = _after_quiet(one, now)
-                    post = Post(channel, event.id, event.subject.key, due, one.group, since=condition.since)
+                    post = Post(
+                        channel, event.id, event.subject.key, due, one.group, lasting=True, since=condition.since
+                    )  # fmt: skip
                     posts.setdefault((channel, event.id), post)
     return list(posts.values())
 
@@ -79,8 +84,11 @@ def _recovery(event: Event, standing: Standing, notifications: Notifications, no
         ended = standing.events.get(condition.event)
         if subject != event.subject.key or topic == ITEM or ended is None or ended.kind is not failure:
             continue
-        for channel in standing.told.get(ended.id, {}).keys() & known:
-            yield Post(channel, event.id, event.subject.key, now, GROUP)
+        told = standing.told.get(ended.id, {}).keys() - standing.doubtful.get(ended.id, frozenset())
+        for channel in sorted(told & known):
+            one = next((r for r in notifications.routes if channel in r.channels and fits(r, ended)), None)
+            due = _after_quiet(one, now) if one else now
+            yield Post(channel, event.id, event.subject.key, due, one.group if one else GROUP)
 
 
 def _routed(event: Event, notifications: Notifications, now: datetime) -> Iterator[Post]:

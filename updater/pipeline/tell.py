@@ -7,9 +7,11 @@ many images it met. What was there on the first look at an item is the baseline:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 
 from updater.config.images import Item
 from updater.config.repositories import commit_url
@@ -27,6 +29,7 @@ from updater.store.polls import Poll
 
 MAX_SPOTS = 50  # places that one event names; a commit names them all
 MAX_IMAGES = 100  # images that one event names
+MAX_CHANGES = 5_000  # changes that one commit tells; a message that holds more was made to hurt
 
 Route = Callable[[Event, Standing], list[Post]]
 
@@ -39,7 +42,7 @@ _KINDS: Mapping[str, Kind] = {
 """The holds that have a kind of their own; all others are `update_held`."""
 
 _RECOVERIES: Mapping[Kind, Kind] = {failure: recovery for recovery, failure in ENDS.items()}
-ITEM, REPOSITORY, CONFIG = "item", "repository", "config"  # topics
+ITEM, REPOSITORY, CONFIG, REALM = "item", "repository", "config", "realm "  # topics; the last with a hash behind it
 
 
 def polls_of(report: Report, before: Mapping[str, Poll], now: datetime) -> dict[str, Poll]:
@@ -51,8 +54,8 @@ def polls_of(report: Report, before: Mapping[str, Poll], now: datetime) -> dict[
         failures = 1 + (last.failures if last else 0) if first.outcome is Outcome.FAILED else 0
         retry = [f.retry_at for f in report.failures if f.retry_at and f.what == f"image {_image(first)}"]
         failing = first.cause.key if first.cause and first.cause.topic != REPOSITORY else None
-        reason = redact(first.reason)
-        found[name] = Poll(name, now, failures, max(retry, default=None), first.outcome.value, reason, failing)
+        reason, looked = redact(first.reason), first.cause is None or (last is not None and last.looked)
+        found[name] = Poll(name, now, failures, max(retry, default=None), first.outcome.value, reason, failing, looked)
     return found
 
 
@@ -60,16 +63,31 @@ def subjects_of(report: Report) -> set[str]:
     """Return the keys of all that a report may tell about."""
     causes = [row.cause.subject for row in report.rows if row.cause]
     causes += [failure.cause.subject for failure in report.failures if failure.cause]
-    repositories = [Subject(repository=name) for name, _ in report.heads]
     registries = [Subject(registry=name) for name in report.realms]
     items = [row.item.subject for row in report.rows]
-    return {subject.key for subject in (*causes, *repositories, *registries, *items)}
+    return {subject.key for subject in (*causes, *report.read, *registries, *items)}
 
 
-def tell(report: Report, polls: Mapping[str, Poll], settings: Settings, standing: Standing, now: datetime) -> Writing:
-    """Return what is to be stored of a cycle, without posts: `addressed` adds these."""
+def commits(report: Report, settings: Settings) -> list[Event]:
+    """Return what our commits tell: what we did is told from the first look on."""
+    return [event for landed in report.landed for event in updated(landed, settings)]
+
+
+def tell(
+    report: Report,
+    polls: Mapping[str, Poll],
+    settings: Settings,
+    standing: Standing,
+    now: datetime,
+    *,
+    done: Sequence[Event] = (),
+) -> Writing:
+    """Return what is to be stored of a cycle, without posts: `addressed` adds these.
+
+    `done` is what `commits` returned: messages may be long, and nobody is to wait while they are read.
+    """
     telling = _Telling(report, polls, settings, standing, now)
-    telling.commits()
+    telling.writing.events += done
     telling.items()
     telling.shared()
     telling.repositories()
@@ -79,8 +97,13 @@ def tell(report: Report, polls: Mapping[str, Poll], settings: Settings, standing
 
 
 def addressed(writing: Writing, standing: Standing, route: Route) -> Writing:
-    """Add who is to be told of each event."""
-    writing.posts = [post for event in writing.events for post in route(event, standing)]
+    """Add who is to be told of each event; what a commit says twice is told once.
+
+    `route` is handed the conditions that end: a recovery goes to those who were told of what it ends.
+    """
+    writing.events = list({event.id: event for event in writing.events}.values())
+    known = replace(standing, conditions={(ended.subject, ended.topic): ended for ended in writing.ended})
+    writing.posts = [post for event in writing.events for post in route(event, known)]
     return writing
 
 
@@ -91,19 +114,42 @@ def expired(settings: Settings, standing: Standing, now: datetime) -> Writing:
     return telling.writing
 
 
-def configuration(problems: Sequence[str], standing: Standing, now: datetime) -> Writing:
-    """Return what is to be stored of a new configuration: its mistakes, or none where it was taken."""
-    subject, writing = Subject(), Writing()
+def configuration(problems: Sequence[str], settings: Settings, standing: Standing, now: datetime) -> Writing:
+    """Return what is to be stored of a new configuration: its mistakes, or none where `settings` are it."""
+    subject, writing = Subject(), expired(settings, standing, now)
     last = standing.conditions.get((subject.key, CONFIG))
     if not problems:
         writing.ended += [last] if last else []
+        writing.ended += _dropped(settings, standing)
         return writing
     words = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
     event = Event(Kind.CONFIG_REJECTED, now, subject, why=redact(words))
     if last is None or standing.events[last.event].why != event.why:
+        writing.ended += [last] if last else []
         writing.events.append(event)
         writing.conditions.append(Condition(subject.key, CONFIG, event.key, event.id, now))
     return writing
+
+
+def _dropped(settings: Settings, standing: Standing) -> Iterator[Condition]:
+    """Yield what holds of items, repositories and registries that the configuration has no more: nobody can end it."""
+    items, repositories = {item.name for item in settings.items}, {one.name for one in settings.repositories}
+    registries = {item.exact.registry for item in settings.items if item.exact}
+    anywhere = any(item.pattern for item in settings.items)  # registries that only Git names
+    looks = {(item.repository, item.branch) for item in settings.items}
+    branches = {
+        (one.name, branch or one.branch or "")
+        for one in settings.repositories for name, branch in looks if name in {None, one.name}
+    }  # fmt: skip
+    for condition in standing.conditions.values():
+        subject = standing.events[condition.event].subject
+        if (
+            (subject.item and subject.item not in items)
+            or (subject.repository and subject.repository not in repositories)
+            or (condition.topic == REPOSITORY and (subject.repository, subject.branch) not in branches)
+            or (subject.registry and not anywhere and subject.registry not in registries)
+        ):
+            yield condition
 
 
 @dataclass(slots=True)
@@ -119,12 +165,8 @@ class _Telling:
 
     def __post_init__(self) -> None:
         self.writing.polls = list(self.polls.values())
-        self.writing.heads = dict(self.report.heads)
-
-    def commits(self) -> None:
-        """What we did is told from the first look on."""
-        for landed in self.report.landed:
-            self.writing.events += updated(landed, self.settings)
+        told = self.standing.heads
+        self.writing.heads = {at: head for at, head in self.report.heads.items() if told.get(at) != head}
 
     def items(self) -> None:
         """Tell what became of each item, but for updates, which commits tell."""
@@ -133,7 +175,8 @@ class _Telling:
             first = weightiest(left or rows)
             if first.cause is not None:
                 continue  # told as what it shares with others; what was known of it stands
-            self._stand(first.item.subject, ITEM, _found(first, left, self.now), new=self._is_new([first.item.name]))
+            last = self.standing.polls.get(first.item.name)
+            self._stand(first.item.subject, ITEM, _found(first, left, self.now), new=last is None or not last.looked)
 
     def shared(self) -> None:
         """Tell what begins and what ends for all that share a failure."""
@@ -157,19 +200,23 @@ class _Telling:
         for failure in failing.values():
             assert failure.cause is not None
             self._fail(failure.cause, failure.error, ())
-        for repository, _ in self.report.heads:
-            subject = Subject(repository=repository)
+        for subject in self.report.read:
             last = self.standing.conditions.get((subject.key, REPOSITORY))
-            if last and f"{REPOSITORY} {subject.key}" not in failing and last not in self.writing.ended:
+            if last and f"{REPOSITORY} {subject.key}" not in failing:
                 self.writing.ended.append(last)
 
     def realms(self) -> None:
         """Tell which token services got no credentials: the operator trusts them, or an attacker named them."""
         for registry, realms in self.report.realms.items():
+            subject, named = Subject(registry=registry), set()
             for realm in realms:
                 why = f"{registry} names the token service {realm}, which is not in trusted_realms: no credentials went"
-                event = Event(Kind.REALM_UNTRUSTED, self.now, Subject(registry=registry), new=realm, why=redact(why))
-                self._stand(event.subject, f"realm {realm}"[:32], event, new=False)
+                event = Event(Kind.REALM_UNTRUSTED, self.now, subject, new=realm, why=redact(why))
+                named.add(topic := REALM + hashlib.sha256(realm.encode()).hexdigest()[:16])
+                self._stand(subject, topic, event, new=False)
+            for (key, topic), last in self.standing.conditions.items():
+                if key == subject.key and topic.startswith(REALM) and topic not in named:
+                    self.writing.ended.append(last)
 
     def expired(self) -> None:
         """Tell which holds are over."""
@@ -185,8 +232,8 @@ class _Telling:
 
     def _fail(self, cause: Cause, error: str, items: Sequence[str]) -> None:
         event = Event(cause.kind, self.now, cause.subject, why=redact(error), images=tuple(items[:MAX_IMAGES]))
-        new = cause.kind is not Kind.PUSH_REJECTED and self._is_new(items or self.polls)
-        self._stand(cause.subject, cause.topic, event, new=new)
+        new = not any(item in self.standing.polls for item in items or self.polls)
+        self._stand(cause.subject, cause.topic, event, new=new and cause.kind is not Kind.PUSH_REJECTED)
 
     def _end(self, key: str) -> None:
         topic, _, subject = key.partition(" ")
@@ -211,20 +258,17 @@ class _Telling:
             silent = new and not (self.settings.notifications and self.settings.notifications.baseline == "tell")
             (self.writing.baseline if silent else self.writing.events).append(event)
 
-    def _is_new(self, items: Iterable[str]) -> bool:
-        return not any(item in self.standing.polls for item in items)
-
 
 def updated(landed: Landed, settings: Settings) -> Iterator[Event]:
     """Yield what a commit tells: one event for each item and pair of values, with all its places."""
     found = list(trailers(landed.message))
-    lines, why = places(landed.message), reasons(found)
-    links = linked(landed.message)
+    lines, why, links = _lines(landed.message, settings), reasons(found), linked(landed.message)
     by_image = {(image, tag): digest for image, tag, digest in digests(found)}
     repository = next((r for r in settings.repositories if r.name == landed.repository), None)
-    for one in told(found):
-        here = [line for line in lines if _tells(line, one, settings)]
-        for item in _owners(one, here, landed).values():
+    touched = _touched(landed)
+    for one in islice(dict.fromkeys(told(found)), MAX_CHANGES):
+        here = lines.get(one, ())
+        for item in _owners(one, here, landed, touched).values():
             spots = [s for s in here if landed.owners.get((one.image, s.file), item).name == item.name]
             tag, _, digest = one.new.partition("@")
             page = next((links[s.spelled, one.new] for s in spots if (s.spelled, one.new) in links), Links())
@@ -247,20 +291,39 @@ def updated(landed: Landed, settings: Settings) -> Iterator[Event]:
             )
 
 
-def _tells(line: Place, one: Told, settings: Settings) -> bool:
-    if (line.old, line.new) != (one.old, one.new):
-        return False
+def _lines(message: str, settings: Settings) -> dict[Told, list[Place]]:
+    """Return where a message says that each change is, by the change."""
+    found: dict[Told, list[Place]] = {}
+    names: dict[str, str] = {}
+    for line in places(message):
+        if line.spelled not in names:
+            names[line.spelled] = _full(line.spelled, settings)
+        found.setdefault(Told(names[line.spelled], line.old, line.new), []).append(line)
+    return found
+
+
+def _full(spelled: str, settings: Settings) -> str:
+    """Return the name in full of an image as Git spells it; empty for what is none."""
     try:
-        return canonical(settings, ImageRef.parse(line.spelled)).name == one.image
+        return canonical(settings, ImageRef.parse(spelled)).name
     except ValueError:
-        return False
+        return ""
 
 
-def _owners(one: Told, here: Sequence[Place], landed: Landed) -> dict[str, Item]:
-    """Return the items that a change is about: by the files that the message names, else by the image alone."""
+def _touched(landed: Landed) -> dict[str, list[Item]]:
+    """Return the items by each image that they own in a file that the commit changed."""
+    found: dict[str, list[Item]] = {}
+    files = frozenset(landed.files)
+    for (image, file), item in landed.owners.items():
+        if file in files:
+            found.setdefault(image, []).append(item)
+    return found
+
+
+def _owners(one: Told, here: Sequence[Place], landed: Landed, touched: Mapping[str, Sequence[Item]]) -> dict[str, Item]:
+    """Return the items that a change is about: by the places that the message names, else by the files it changed."""
     named = [landed.owners[one.image, p.file] for p in here if (one.image, p.file) in landed.owners]
-    found = named or [item for (image, _), item in landed.owners.items() if image == one.image]
-    return {item.name: item for item in found}
+    return {item.name: item for item in named or touched.get(one.image, ())}
 
 
 def _found(first: Row, rows: Sequence[Row], now: datetime) -> Event | None:

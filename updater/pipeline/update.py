@@ -15,11 +15,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from updater.config.images import Item
 from updater.errors import GitError, PushRefused, PushRejected, RegistryError
+from updater.git.clone import Clone, Logged
 from updater.messages.commits import OURS
 from updater.model.decision import Hold, Reason, Update
 from updater.model.event import Kind, Subject
@@ -53,6 +54,7 @@ from updater.registry.client import LoginRefused, NotFound
 from updater.secrets import SecretError
 
 REPOSITORIES_AT_ONCE = 4  # each is a few child processes
+NEWS = timedelta(days=30)  # what was committed longer ago is no news; events are known for longer than that
 
 
 def update(
@@ -82,7 +84,7 @@ class _Cycle:
     ) -> None:
         self.world, self.due, self.now, self.write, self.progress = world, due, now, write, progress
         self.report = Report()
-        self.unread: dict[str, str] = {}  # items, and why a branch that they look at could not be read
+        self.unread: dict[str, Failure] = {}  # items, and why a branch that they look at could not be read
         self.memory = world.memory()
         self.resolver = Resolver(world.registry_of, self.memory, self.memory.holds.read(now), now, write)
         self.told = self.memory.journal.heads() if write else {}
@@ -115,6 +117,7 @@ class _Cycle:
             for done, (branch, future) in enumerate(looks, 1):
                 try:
                     checkouts.append(future.result())
+                    self.report.read |= _subjects(branch)
                 except UNREACHED as err:
                     self._fail_branch(branch, err)
                 self.progress("repositories", done, len(looks))
@@ -130,26 +133,22 @@ class _Cycle:
     def _catch_up(self, checkout: Checkout) -> None:
         """Find the commits of ours that nobody told of: whoever pushed them was killed, or was another process."""
         repository, head = checkout.branch.repository.name, checkout.head
-        before = self.told.get((repository, head.branch))
-        self.report.heads[repository, head.branch] = head.revision
+        before = self.report.heads.get((repository, head.branch)) or self.told.get((repository, head.branch))
         if before is None:
             self.memory.journal.begin(repository, head.branch, head.revision)
-        if before in {None, head.revision}:
-            return
-        clone = self.world.clone_of(checkout.branch.repository)
-        try:
-            missed = clone.log(head.revision, limit=DEPTH, grep=OURS, files=True, after=before or "")
-        except GitError:
-            return  # the history was written anew
-        owners = {(o.reference.image.name, o.reference.file): o.item for o in checkout.owned if o.item is not None}
-        self.report.landed += [
-            Landed(repository, head.branch, one.revision, one.at, one.message, owners) for one in reversed(missed)
-        ]
+        elif before != head.revision:
+            missed = _missed(self.world.clone_of(checkout.branch.repository), before, head.revision, self.now)
+            owners = {(o.reference.image.name, o.reference.file): o.item for o in checkout.owned if o.item is not None}
+            self.report.landed += [
+                Landed(repository, head.branch, one.revision, one.at, one.message, one.files, owners) for one in missed
+            ]
+        self.report.heads[repository, head.branch] = head.revision
 
     def _fail_branch(self, branch: Branch, err: Exception) -> None:
-        cause = Cause(Kind.UPDATE_FAILED, Subject(repository=branch.repository.name), "repository")
-        self.unread |= {item.name: str(err) for item in branch.items}
-        self.report.failures.append(Failure(f"repository {branch.repository.name}", str(err), cause=cause))
+        cause = _unreadable(branch)
+        failure = Failure(f"repository {branch.repository.name}", str(err), cause=cause)
+        self.unread |= {item.name: failure for item in branch.items}
+        self.report.failures.append(failure)
         self.report.rows += [
             Row(
                 item,
@@ -239,8 +238,10 @@ class _Cycle:
             return None
         owners = {(r.reference.image.name, r.reference.file): r.item for r in plan.rows if r.reference is not None}
         self.report.heads[written.repository, written.branch] = written.commit.revision
-        commit = written.commit
-        return Landed(written.repository, written.branch, commit.revision, self.now, commit.message, owners)
+        commit, at = written.commit, self.now.replace(microsecond=0)
+        return Landed(
+            written.repository, written.branch, commit.revision, at, commit.message, commit.files, owners
+        )  # fmt: skip
 
     def _rows(self, checkout: Checkout) -> list[Row]:
         """Return a row for each reference that is due."""
@@ -304,7 +305,7 @@ class _Cycle:
                 cause = cause_of(decision, item, one.reference.image)
                 return Row(item, Outcome.FAILED, str(decision), str(decision), cause=cause, **place)
             case GitError():
-                cause = Cause(Kind.UPDATE_FAILED, Subject(repository=repository.name), "repository")
+                cause = _unreadable(checkout.branch)
                 return Row(item, Outcome.FAILED, str(decision), str(decision), cause=cause, **place)
             case Hold():
                 return held(item, decision.reason, decision.why, newest=decision.newest, **place)
@@ -321,13 +322,16 @@ class _Cycle:
         for name, found in self.resolver.scans.items():
             if isinstance(found, RegistryError):
                 self.report.failures.append(Failure(f"image {name}", str(found), found.retry_at))
+        at = {(c.branch.repository.name, c.head.branch): c.branch for c in checkouts}
         for (origin, *_), err in self.resolver.unread.items():
-            name = origin.partition(" ")[0]
-            cause = Cause(Kind.UPDATE_FAILED, Subject(repository=name), "repository")
-            self.report.failures.append(Failure(f"repository {name}", str(err), cause=cause))
-        for image in {one.reference.image.bare for c in checkouts for one in c.owned if one.item is not None}:
-            if image.name in self.resolver.scans and (realms := self._registry_realms(image)):
-                self.report.realms[image.registry] = realms
+            name, branch, _ = origin.rsplit(" ", 2)
+            self.report.failures.append(Failure(f"repository {name}", str(err), cause=_unreadable(at[name, branch])))
+        asked = {one.reference.image.bare for c in checkouts for one in c.owned if one.item is not None}
+        for image in sorted(asked, key=lambda image: image.name):
+            realms = self._registry_realms(image) if image.name in self.resolver.scans else ()
+            if realms or isinstance(self.resolver.scans.get(image.name), Scan):
+                known = self.report.realms.get(image.registry, ())
+                self.report.realms[image.registry] = tuple(dict.fromkeys((*known, *realms)))
 
     def _registry_realms(self, image: ImageRef) -> tuple[str, ...]:
         try:
@@ -354,12 +358,38 @@ class _Cycle:
         for item in self.due.values():
             if item.name in seen:
                 continue
-            if error := self.unread.get(item.name):
-                self.report.rows.append(Row(item, Outcome.FAILED, error, error))
+            if failure := self.unread.get(item.name):
+                error = failure.error
+                self.report.rows.append(Row(item, Outcome.FAILED, error, error, cause=failure.cause))
             else:
                 what = "matches no image" if item.pattern else "is mentioned nowhere"
                 why = f"{item.image} {what} in the paths of this item"
                 self.report.rows.append(held(item, Reason.NOT_REFERENCED, why))
+
+
+def _unreadable(branch: Branch) -> Cause:
+    """Return what all share that look at a branch which cannot be read."""
+    return Cause(Kind.UPDATE_FAILED, Subject(repository=branch.repository.name, branch=branch.name or ""), "repository")
+
+
+def _subjects(branch: Branch) -> set[Subject]:
+    """Return what a branch is known by: a default one, and the same by its name, may have been read as one."""
+    names = {item.branch or branch.repository.branch or "" for item in branch.items}
+    return {Subject(repository=branch.repository.name, branch=name) for name in names}
+
+
+def _missed(clone: Clone, before: str, head: str, now: datetime) -> list[Logged]:
+    """Return our commits since then, the oldest first. Raises GitError.
+
+    There are none where the history was written anew: what stands there now was told by other names.
+    """
+    try:
+        anew = clone.log(before, limit=1, after=head)
+    except GitError:
+        return []  # not even the clone knows it any more
+    if anew:
+        return []
+    return list(reversed(clone.log(head, limit=DEPTH, grep=OURS, files=True, after=before, since=now - NEWS)))
 
 
 def cause_of(err: RegistryError, item: Item, image: ImageRef) -> Cause:

@@ -14,7 +14,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, literal, make_url, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    literal,
+    make_url,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -76,8 +89,6 @@ def _prepare_tables(connection: Connection) -> None:
     """Make what is missing; statements that several starting processes may run at once."""
     for table in schema.metadata.sorted_tables:
         connection.execute(CreateTable(table, if_not_exists=True))
-        for index in table.indexes:
-            connection.execute(CreateIndex(index, if_not_exists=True))
     key, value = schema.meta.c.key, schema.meta.c.value
     row = select(literal("version"), literal(str(schema.VERSION)))
     known = select(literal(1)).where(key == "version").exists()
@@ -85,6 +96,21 @@ def _prepare_tables(connection: Connection) -> None:
     found = connection.execute(select(value).where(key == "version")).scalar_one()
     if int(found) > schema.VERSION:
         raise StoreError(f"the state is of version {found}, this program knows {schema.VERSION}: use a newer program")
+    connection.execute(update(schema.meta).where(key == "version").values(key="version"))  # one process at a time
+    for table in schema.metadata.sorted_tables:
+        _add_columns(connection, table)
+        for index in table.indexes:
+            connection.execute(CreateIndex(index, if_not_exists=True))
+
+
+def _add_columns(connection: Connection, table: Table) -> None:
+    """Add what an older program did not know; it is null where that program wrote, and writes on."""
+    known = {column["name"] for column in inspect(connection).get_columns(table.name)}
+    quote = connection.dialect.identifier_preparer
+    for column in (column for column in table.columns if column.name not in known):
+        kind = column.type.compile(connection.dialect)
+        add = f"ALTER TABLE {quote.format_table(table)} ADD COLUMN {quote.format_column(column)} {kind}"
+        connection.execute(text(add))
 
 
 @contextmanager

@@ -11,14 +11,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select, update
 
 from updater.model.event import Event
 from updater.store.batches import batches, chore_is_due
 from updater.store.database import Database
 from updater.store.holds import expire_holds
 from updater.store.polls import Poll, failing_items, read_polls, write_polls
-from updater.store.schema import conditions, events, heads, meta, outbox
+from updater.store.schema import conditions, events, heads, meta, outbox, threads
 from updater.store.times import aware, naive
 
 EVENTS_KEPT = timedelta(days=90)
@@ -60,11 +60,11 @@ class Standing:
 
     polls       the last poll of the items that are asked about
     failing     the items, of all there are, that share a failure: by what it is about
-    conditions  by subject and topic, of the subjects that are asked about
+    conditions  by subject and topic, of the subjects that are asked about and of those that failures are about
     heads       up to where the commits of each repository and branch were told
     events      those that the conditions are about, by id
-    told        the channels that were, or will be, told of an event, by its id
-    reminded    when a channel was last told of an event, by id and channel
+    told        when each channel was, or will be, told of an event the last time, by its id
+    doubtful    the channels that are told of an event only if it lasts, which it may not, by its id
     expired     the holds that are over since the last look, by item: why they were
     """
 
@@ -74,6 +74,7 @@ class Standing:
     heads: Mapping[tuple[str, str], str] = field(default_factory=dict)
     events: Mapping[str, Event] = field(default_factory=dict)
     told: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
+    doubtful: Mapping[str, frozenset[str]] = field(default_factory=dict)
     expired: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -149,12 +150,16 @@ def _lock(connection: Connection) -> None:
 def _standing(
     connection: Connection, now: datetime, items: Collection[str] | None, subjects: Collection[str] | None
 ) -> Standing:
+    failing = failing_items(connection)
+    if subjects is not None:
+        subjects = {*subjects, *(about.partition(" ")[2] for about in failing)}
     found = _conditions(connection, subjects)
     ids = {condition.event for condition in found.values()}
     expired = {item: held.reason or held.by for item, held in expire_holds(connection, now).items()}
+    told, doubtful = _told(connection, ids, now)
     return Standing(
-        read_polls(connection, items), failing_items(connection), found, _heads(connection),
-        _events(connection, ids), _told(connection, ids), expired,
+        read_polls(connection, items), failing, found, _heads(connection), _events(connection, ids), told, doubtful,
+        expired,
     )  # fmt: skip
 
 
@@ -178,18 +183,30 @@ def _events(connection: Connection, ids: set[str]) -> dict[str, Event]:
     return found
 
 
-def _told(connection: Connection, ids: set[str]) -> dict[str, dict[str, datetime]]:
+def _told(
+    connection: Connection, ids: set[str], now: datetime
+) -> tuple[dict[str, dict[str, datetime]], dict[str, frozenset[str]]]:
+    """Return when each channel was told of each event the last time, and which of them are told only if it lasts."""
     found: dict[str, dict[str, datetime]] = {}
-    latest = func.max(outbox.c.created).label("latest")
+    doubtful: dict[str, frozenset[str]] = {}
+    latest, sure = func.max(outbox.c.created).label("latest"), func.max(case((_doubtful(now), 0), else_=1))
     for some in batches(ids):
         rows = connection.execute(
-            select(outbox.c.event, outbox.c.channel, latest)
+            select(outbox.c.event, outbox.c.channel, latest, sure.label("sure"))
             .where(outbox.c.event.in_(some), outbox.c.state.in_(("waiting", "sent")))
             .group_by(outbox.c.event, outbox.c.channel)
         )
         for row in rows:
             found.setdefault(row.event, {})[row.channel] = aware(row.latest)
-    return found
+            if not row.sure:
+                doubtful[row.event] = doubtful.get(row.event, frozenset()) | {row.channel}
+    return found, doubtful
+
+
+def _doubtful(now: datetime) -> ColumnElement[bool]:
+    """Mean the letters that are taken back where what they tell ends now."""
+    waits = (outbox.c.state == "waiting") & (outbox.c.attempts == 0) & (outbox.c.due > naive(now))
+    return outbox.c.lasting.is_(True) & waits
 
 
 def _store(connection: Connection, writing: Writing, now: datetime) -> None:
@@ -242,12 +259,9 @@ def _cancel(connection: Connection, ended: Sequence[str], now: datetime) -> None
     for some in batches(ended):
         connection.execute(
             update(outbox)
-            .where(
-                outbox.c.event.in_(some), outbox.c.lasting.is_(True), outbox.c.state == "waiting",
-                outbox.c.attempts == 0, outbox.c.due > naive(now),
-            )
+            .where(outbox.c.event.in_(some), _doubtful(now))
             .values(state="cancelled", done=naive(now), answer="it did not last")
-        )  # fmt: skip
+        )
 
 
 def _post(connection: Connection, posts: Sequence[Post], now: datetime) -> None:
@@ -267,6 +281,7 @@ def _tidy(connection: Connection, now: datetime) -> None:
     """Forget what was told long ago; what lasts, and what waits, stays."""
     old = naive(now - EVENTS_KEPT)
     connection.execute(delete(outbox).where(outbox.c.state != "waiting", outbox.c.done < old))
+    connection.execute(delete(threads).where(threads.c.at < old))
     lasting = select(conditions.c.event)
     waiting = select(outbox.c.event).where(outbox.c.event.is_not(None))
     connection.execute(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select
 
 from updater.store.batches import batches
 from updater.store.database import Database
@@ -27,6 +27,7 @@ class Poll:
     outcome: str
     reason: str
     failing: str | None = None  # what it shares a failure with others about
+    looked: bool = False  # whether any attempt found out how it stands
 
 
 class Polls:
@@ -47,13 +48,19 @@ def read_polls(connection: Connection, items: Collection[str] | None = None) -> 
     if items is not None:
         wanted = [select(polls).where(polls.c.item.in_(some)) for some in batches(items)]
     rows = (row for one in wanted for row in connection.execute(one).mappings())
-    return {row["item"]: Poll(**{**row, "at": aware(row["at"]), "retry_at": aware(row["retry_at"])}) for row in rows}
+    return {row["item"]: _poll(row) for row in rows}
+
+
+def _poll(row: RowMapping) -> Poll:
+    read = {"at": aware(row["at"]), "retry_at": aware(row["retry_at"]), "looked": bool(row["looked"])}
+    return Poll(**{**row, **read})
 
 
 def failing_items(connection: Connection) -> dict[str, frozenset[str]]:
     """Return the items that share a failure, by what it is about."""
     found: dict[str, set[str]] = {}
-    for row in connection.execute(select(polls.c.failing, polls.c.item).where(polls.c.failing.is_not(None))):
+    some = polls.c.failing > ""  # SQLite uses no index for `IS NOT NULL`
+    for row in connection.execute(select(polls.c.failing, polls.c.item).where(some)):
         found.setdefault(row.failing, set()).add(row.item)
     return {about: frozenset(items) for about, items in found.items()}
 

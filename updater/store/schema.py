@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, DateTime, Index, Integer, MetaData, String, Table, Text
 
-VERSION = 1  # of the tables below; a database of a newer version is refused, not guessed at
+# Of the tables below; a database of a newer version is refused, not guessed at. An older program works on with a table
+# or a column more, if it may be null: those are added without a new version.
+VERSION = 1
 
 metadata = MetaData()
 
@@ -20,6 +22,7 @@ polls = Table(
     Column("outcome", String(32), nullable=False),
     Column("reason", Text, nullable=False),
     Column("failing", String(1024), index=True),  # what it shares a failure about: a topic and a subject's key
+    Column("looked", Boolean),  # whether any attempt found out how it stands
 )
 
 lists = Table(
