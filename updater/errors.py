@@ -6,6 +6,13 @@
     ├── GitError           the world's bad day at a Git remote, or in a clone
     │   ├── PushRejected   someone else pushed first: read the new head and decide again
     │   └── PushRefused    a hook or a protected branch said no: the same push would be refused again
+    ├── ClusterError       the world's bad day at a cluster; `retry_at` says when asking again makes sense
+    │   ├── Unreachable    no usable answer: network, TLS, too late, 5xx, too many requests, or it is down
+    │   ├── Denied         the login, or its rights
+    │   ├── Refused        the cluster read it and would not have it: the same again is useless
+    │   ├── Conflict       fields that others own
+    │   ├── Absent         there is no such object, or not its namespace
+    │   └── UnknownKind    the cluster serves no such kind (yet)
     ├── NotifyError        a channel that cannot be used as it is set up
     ├── ManifestError      what Git holds cannot be made into manifests: where, or which tool, and what it said
     ├── EditError          a file that cannot be changed safely; it is left as it was
@@ -68,6 +75,50 @@ class PushRejected(GitError):
 
 class PushRefused(GitError):
     """The remote read our commit and would not have it; trying the same again is useless."""
+
+
+class ClusterError(UpdaterError):
+    """What was asked, of which cluster, and what came back; never the values of a Secret."""
+
+    def __init__(self, message: str, *, retry_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.retry_at = retry_at
+
+
+class Unreachable(ClusterError):
+    """No usable answer came. What is there stays as it is; another try may work."""
+
+
+class Denied(ClusterError):
+    """The cluster does not know the login (401), or the login may not do this (403)."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Refused(ClusterError):
+    """The cluster read it and would not have it. `causes` are the fields that it names, and what is wrong with each."""
+
+    def __init__(self, message: str, *, reason: str = "", causes: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.reason, self.causes = reason, tuple(causes)
+
+
+class Conflict(ClusterError):
+    """Fields that others own, as (path, manager) such as (`.spec.replicas`, `kubectl`); nothing was changed."""
+
+    def __init__(self, message: str, *, fields: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.fields = tuple(fields)
+
+
+class Absent(ClusterError):
+    """There is no such object, or its namespace is not there or about to go."""
+
+
+class UnknownKind(ClusterError):
+    """The cluster serves no such kind: the definition that brings it is missing, or not ready."""
 
 
 class NotifyError(UpdaterError):

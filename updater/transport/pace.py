@@ -6,6 +6,7 @@ import random as _random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 
 def backoff(attempt: int, *, base: float, cap: float, random: Callable[[], float] = _random.random) -> float:
@@ -51,3 +52,69 @@ class Budget:
         if delay:
             self._sleep(delay)
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The leave to ask once. A probe is what finds out whether someone who was down is back."""
+
+    probe: bool
+
+
+class Breaker:
+    """Stops asking someone who is down, so that nobody waits for an answer that will not come. Shared by threads.
+
+    After `failures` in a row it is open: nobody may ask, but for one probe at a time, the first after `base` seconds at
+    most, the next ones after a backoff of `cap` seconds at most. A probe that works closes it.
+    """
+
+    def __init__(
+        self,
+        failures: int = 3,
+        *,
+        base: float = 1.0,
+        cap: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        self._limit, self._base, self._cap = failures, base, cap
+        self._clock, self._random = clock, random
+        self._lock = threading.Lock()
+        self._failures = 0  # in a row; while it is open, those of probes count alone
+        self._next = 0.0  # when the next probe may go
+        self._probing = False
+
+    @property
+    def open(self) -> bool:
+        """Whether only probes may ask."""
+        with self._lock:
+            return self._failures >= self._limit
+
+    @property
+    def wait(self) -> float:
+        """Seconds until somebody may ask; 0 where it is closed or a probe is due."""
+        with self._lock:
+            return max(0.0, self._next - self._clock()) if self._failures >= self._limit else 0.0
+
+    def enter(self) -> Pass | None:
+        """Return the leave to ask, which is given back by `leave`, whatever happens; None where nobody may ask now."""
+        with self._lock:
+            if self._failures < self._limit:
+                return Pass(probe=False)
+            if self._probing or self._clock() < self._next:
+                return None
+            self._probing = True
+            return Pass(probe=True)
+
+    def leave(self, leave: Pass, worked: bool | None) -> None:
+        """Give the leave back. `worked` is None where nothing was learnt about the other side."""
+        with self._lock:
+            if leave.probe:
+                self._probing = False
+            if worked:
+                self._failures = 0
+            elif worked is False and (leave.probe or self._failures < self._limit):
+                self._failures += 1
+                if (over := self._failures - self._limit) >= 0:
+                    pause = backoff(over + 1, base=self._base, cap=self._cap, random=self._random)
+                    self._next = self._clock() + pause

@@ -1,0 +1,206 @@
+"""Connections to a cluster that end in time, or when another thread says so.
+
+The timeouts of urllib3 are per read, so a server that drips bytes could hold a caller for as long as it likes. Here
+every step of a connection gets only the time that is left, within the headers too. Resolving a name is left to the
+system's resolver and its own time limits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+CONNECT_SECONDS = 10.0  # for one address, so that a dead IPv6 route leaves time for IPv4
+IDLE_SECONDS = 60.0  # gateways forget an older connection without a word
+
+
+class Exchange:
+    """One request and its answer, with the time of time.monotonic() at which they end; any thread may cut them."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._cut = False
+
+    @contextlib.contextmanager
+    def bounding(self) -> Iterator[None]:
+        """Bound what this thread does on its connections."""
+        before, _here.exchange = _here.exchange, self
+        try:
+            yield
+        finally:
+            _here.exchange = before
+
+    def uses(self, sock: socket.socket) -> None:
+        """Take note of the connection's socket. Raises OSError where the exchange was cut."""
+        with self._lock:
+            self._socket = sock
+            if self._cut:
+                raise OSError("cut")
+
+    def done(self) -> None:
+        """Forget the socket: it may serve others now."""
+        with self._lock:
+            self._socket = None
+
+    def cut(self) -> None:
+        """End it at once, also while another thread waits for its bytes."""
+        with self._lock:
+            self._cut = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):  # not connected any more
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # not TLS's, which waits for its own words
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether somebody ended it."""
+        return self._cut
+
+    def left(self) -> float:
+        """Return the seconds that are left. Raises TimeoutError where there are none."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no time left")
+        return left
+
+
+class _Here(threading.local):
+    """The exchange that this thread is about; synchronous code does one at a time."""
+
+    exchange: Exchange | None = None
+
+
+_here = _Here()
+
+if TYPE_CHECKING:
+    _Base = socket.socket
+else:
+    _Base = object
+
+
+class _Bounded(_Base):
+    """A socket each step of which gets only the time that is left."""
+
+    def recv_into(self, *args: Any) -> int:
+        self._bound()
+        return super().recv_into(*args)
+
+    def recv(self, *args: Any) -> bytes:
+        self._bound()
+        return super().recv(*args)
+
+    def send(self, *args: Any) -> int:
+        self._bound()
+        return super().send(*args)
+
+    def sendall(self, *args: Any) -> None:
+        self._bound()
+        super().sendall(*args)
+
+    def _bound(self) -> None:
+        if _here.exchange is not None:
+            self.settimeout(_here.exchange.left())
+
+
+class _Socket(_Bounded, socket.socket):
+    pass
+
+
+class TlsSocket(_Bounded, ssl.SSLSocket):
+    """A socket that an SSLContext makes; set it as `sslsocket_class`."""
+
+
+def _connect(connection: HTTPConnection) -> socket.socket:
+    """Return a connection to the first address that takes one, in the words of urllib3."""
+    try:
+        found = socket.getaddrinfo(connection._dns_host, connection.port, type=socket.SOCK_STREAM)  # noqa: SLF001
+    except (OSError, UnicodeError) as err:  # UnicodeError: a label too long for IDNA
+        raise NameResolutionError(connection.host, connection, socket.gaierror(str(err))) from err
+    failure: Exception = OSError("no address")
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        sock = _Socket(family, kind, protocol)
+        try:
+            left = CONNECT_SECONDS
+            if (exchange := _here.exchange) is not None:
+                left = min(left, exchange.left())
+                exchange.uses(sock)
+            sock.settimeout(left)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.connect(address)
+        except OSError as err:
+            sock.close()
+            failure = err
+        else:
+            return sock
+    if isinstance(failure, TimeoutError):
+        raise ConnectTimeoutError(connection, "no connection in time") from failure
+    raise NewConnectionError(connection, str(failure)) from failure
+
+
+class _Plain(HTTPConnection):
+    """Plain HTTP: to a proxy, or to a cluster on loopback (`kubectl proxy`)."""
+
+    used = 0.0
+
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
+
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        _begin(self)
+        super().putrequest(*args, **kwargs)
+
+
+class _Tls(HTTPSConnection):
+    used = 0.0
+
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
+
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        _begin(self)
+        super().putrequest(*args, **kwargs)
+
+
+def _begin(connection: _Plain | _Tls) -> None:
+    connection.used = time.monotonic()
+    if _here.exchange is not None and connection.sock is not None:
+        _here.exchange.uses(connection.sock)
+
+
+def _fresh(connection: Any) -> Any:
+    """Have a connection that was idle for long made anew: its other end may have forgotten it."""
+    if connection.sock is not None and time.monotonic() - connection.used > IDLE_SECONDS:
+        connection.close()
+    return connection
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        return _fresh(super()._get_conn(timeout))
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Tls
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        return _fresh(super()._get_conn(timeout))
+
+    def _validate_conn(self, conn: Any) -> None:
+        # As urllib3 has it, without its warning where the kubeconfig says that nobody verifies: we say so once.
+        if conn.is_closed:
+            conn.connect()
+
+
+POOLS: dict[str, type[urllib3.HTTPConnectionPool]] = {"http": _PlainPool, "https": _TlsPool}
