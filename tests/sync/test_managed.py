@@ -1,14 +1,12 @@
-"""Who owns which field, and what is left of an object without the fields of somebody."""
+"""Who owns which field."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from updater.sync.managed import Item, Value, leaves, merged, owners, spelled, strip, taken, trees
+from updater.sync.managed import Item, Value, leaves, owners, spelled, taken, trees
 
 WEB = 'k:{"name":"web"}'
 PORT = 'k:{"containerPort":80,"protocol":"TCP"}'
@@ -119,65 +117,5 @@ def test_what_an_apply_took_from_others(before: Any, after: Any, expected: Any) 
     assert taken(before, after, "us") == expected
 
 
-STRIPPED: dict[str, tuple[Any, Any, Any]] = {
-    "a field": ({"a": 1, "b": 2}, {"f:a": {}}, {"b": 2}),
-    "a field that is not there": ({"b": 2}, {"f:a": {}}, {"b": 2}),
-    "all of a container": ({"a": {"x": 1}, "b": 2}, {"f:a": {"f:x": {}}}, {"b": 2}),
-    "a container that was empty before": ({"a": {}, "b": {}}, {"f:a": {"f:x": {}}}, {"b": {}}),
-    "a false value stays": ({"a": 0}, {"f:a": {"f:x": {}}}, {"a": 0}),
-    "a field of an entry": (
-        [{"name": "web", "image": 1, "args": 2}],
-        {WEB: {"f:image": {}}},
-        [{"name": "web", "args": 2}],
-    ),
-    "not the key of an entry": (
-        [{"name": "web", "image": 1}],
-        {WEB: {".": {}, "f:name": {}}},
-        [{"name": "web", "image": 1}],
-    ),
-    "an entry that is all theirs": ([{"name": "web", "image": 1}], {WEB: {".": {}, "f:name": {}, "f:image": {}}}, []),
-    "the fields of an entry, not itself": ([{"name": "web", "image": 1}], {WEB: {"f:image": {}}}, [{"name": "web"}]),
-    "a whole entry": ([{"name": "web"}, {"name": "log"}], {WEB: {}}, [{"name": "log"}]),
-    "a value": (["a", "b"], {'v:"a"': {}}, ["b"]),
-    "by index": (["a", "b", "c"], {"i:0": {}, "i:2": {}}, ["b"]),
-    "inside an entry by index": ([{"a": 1, "b": 2}, "x"], {"i:0": {"f:a": {}}, "i:1": {"f:a": {}}}, [{"b": 2}, "x"]),
-    "a list in a list": ([["a", "b"]], {"i:0": {"i:1": {}}}, [["a"]]),
-    "odd trees": ({"a": [1]}, {"f:a": {"k:{": {}, "f:x": {}}, "f:b": 3}, {"a": [1]}),
-}
-
-
-@pytest.mark.parametrize(("value", "tree", "left"), STRIPPED.values(), ids=STRIPPED)
-def test_what_is_left_without(value: Any, tree: Any, left: Any) -> None:
-    assert strip(value, tree) == left
-
-
-def test_trees_are_merged_and_a_leaf_holds_all_below_it() -> None:
-    one: Any = {"f:a": {"f:x": {}}, "f:b": {"f:y": {}}}
-    two: Any = {"f:a": {"f:z": {}}, "f:b": {}}
-    expected: Any = {"f:a": {"f:x": {}, "f:z": {}}, "f:b": {}}
-    assert merged([one, two]) == expected
-    assert merged([two, one]) == expected
-
-
 def test_the_trees_of_one_manager() -> None:
     assert trees(live(us=spec("a"), hpa=spec("b")), "hpa") == [spec("b")]
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from("ab"),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "name"]), inner, max_size=3),
-    max_leaves=10,
-)
-NAMES = st.sampled_from(["f:a", "f:b", "f:name", ".", "i:0", "i:1", 'v:"a"', 'k:{"name":"a"}', "k:{", "?"])
-TREES: st.SearchStrategy[Any] = st.recursive(
-    st.just({}), lambda inner: st.dictionaries(NAMES, inner, max_size=3), max_leaves=10
-)
-
-
-@given(value=JSON, tree=TREES)
-def test_stripping_twice_is_stripping_once_where_there_are_no_indexes(value: Any, tree: Any) -> None:
-    before = repr(value)
-    once = strip(value, tree)
-    assert repr(value) == before
-    if "i:" not in repr(tree):
-        assert strip(once, tree) == once

@@ -22,9 +22,9 @@ import yaml
 from updater.model.application import Ignored
 from updater.model.resource import Key
 from updater.model.sync import Difference, Verdict
-from updater.sync.ignore import ignored_fields
+from updater.sync.ignore import ignored_fields, strip
 from updater.sync.inventory import PART_OF, TRACKING
-from updater.sync.managed import Item, Path, owners, spelled, strip
+from updater.sync.managed import Item, Path, owners, spelled
 
 MAX_FIELDS = 100  # of one object; more say nothing that these do not
 MAX_LINES = 1_000  # of one printed difference

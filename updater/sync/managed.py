@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,28 +79,20 @@ def taken(before: Mapping[str, Any], after: Mapping[str, Any], us: str) -> tuple
     return tuple(sorted(found.items()))
 
 
-def strip(value: Any, tree: Tree) -> Any:
-    """Return a value without the fields of a tree, and without containers of them that are empty then.
-
-    An entry of a list keeps its key fields as long as there is anything else in it: without them it is another one.
-    """
-    if isinstance(value, Mapping):
-        return _stripped_mapping(value, tree)
-    if isinstance(value, list):
-        return _stripped_list(value, tree)
-    return value
+def is_entry(name: str, entry: Any) -> bool:
+    """Whether a name in a tree means this entry of a list."""
+    if name.startswith("v:"):
+        return not isinstance(entry, Mapping) and _json(name[2:]) == entry
+    keys = _json(name[2:]) if name.startswith("k:") else None
+    if not isinstance(keys, Mapping) or not isinstance(entry, Mapping):
+        return False
+    return all(key in entry and entry[key] == value for key, value in keys.items())
 
 
-def merged(several: Sequence[Tree]) -> Tree:
-    """Return one tree with the fields of all of them."""
-    found: dict[str, Any] = {}
-    for tree in several:
-        for name, below in tree.items():
-            old = found.get(name)
-            if not isinstance(below, Mapping) or old == {}:
-                continue
-            found[name] = merged([old, below]) if old and below else below
-    return found
+def keys_of(name: str) -> Mapping[str, Any]:
+    """Return the key fields in a name, none where it names an entry in another way."""
+    found = _json(name[2:]) if name.startswith("k:") else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _managed(live: Mapping[str, Any]) -> Iterator[tuple[str, Tree]]:
@@ -132,17 +124,7 @@ def _fits(name: str, step: Step) -> bool:
         case Value(text):
             return name.startswith("v:") and _json(name[2:]) == _json(text)
         case Item(_, entry):
-            return _is_entry(name, entry)
-
-
-def _is_entry(name: str, entry: Any) -> bool:
-    """Whether a name in a tree means this entry of a list."""
-    if name.startswith("v:"):
-        return not isinstance(entry, Mapping) and _json(name[2:]) == entry
-    keys = _json(name[2:]) if name.startswith("k:") else None
-    if not isinstance(keys, Mapping) or not isinstance(entry, Mapping):
-        return False
-    return all(key in entry and entry[key] == value for key, value in keys.items())
+            return is_entry(name, entry)
 
 
 def _step(name: str) -> Step | None:
@@ -170,43 +152,6 @@ def _spelled(step: Step) -> str:
             return f"[={text}]"
         case Item(keys):
             return f"[{','.join(f'{name}={text}' for name, text in keys)}]"
-
-
-def _stripped_mapping(value: Mapping[str, Any], tree: Tree) -> dict[str, Any]:
-    left: dict[str, Any] = {}
-    for key, inner in value.items():
-        below = tree.get(f"f:{key}")
-        if not isinstance(below, Mapping):
-            left[key] = inner
-        elif below:
-            rest = strip(inner, below)
-            if rest or not isinstance(rest, Mapping | list):
-                left[key] = rest
-    return left
-
-
-def _stripped_list(value: list[Any], tree: Tree) -> list[Any]:
-    left = []
-    for at, entry in enumerate(value):
-        names = [name for name in tree if name == f"i:{at}" or _is_entry(name, entry)]
-        if not names:
-            left.append(entry)
-            continue
-        below = merged([tree[name] for name in names])
-        if not below:
-            continue
-        rest = strip(entry, below)
-        if isinstance(entry, Mapping):
-            keys = {key: entry[key] for name in names for key in _keys(name)}
-            rest = {**keys, **rest} if rest.keys() - keys.keys() or "." not in below else {}
-        if rest or not isinstance(rest, Mapping | list):
-            left.append(rest)
-    return left
-
-
-def _keys(name: str) -> Mapping[str, Any]:
-    found = _json(name[2:]) if name.startswith("k:") else None
-    return found if isinstance(found, Mapping) else {}
 
 
 def _json(text: str) -> Any:
