@@ -61,7 +61,9 @@ def queue(
     channel: Annotated[
         str | None, typer.Argument(metavar="CHANNEL", help="Only this channel.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="N messages: what waits, then what was given up.")] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=10_000, help="N messages: what waits, then what was given up.")
+    ] = 100,
     config: Config = None,
     json: Json = False,
 ) -> None:

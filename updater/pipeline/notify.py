@@ -145,7 +145,7 @@ class Courier:
         return 0.0
 
     def _page(self, due: Sequence[Letter], lane: str, state: Lane, stopped: Callable[[], bool]) -> bool:
-        """Send these letters in as many messages as they take; return whether all were delivered."""
+        """Send these letters in as many messages as they take; return whether none is left."""
         left, notifier = list(due), self.channel.notifier
         while left and not stopped():
             batch, text = self._batch(left)
