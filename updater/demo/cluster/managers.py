@@ -48,14 +48,15 @@ def applied(live: Json | None, config: Json, node: Node, writer: Writer, at: str
 
     Raises ApiError 409 with every conflict, and ShapeError.
     """
-    fields = ownership.stripped(ownership.fields_of(config, node))
+    sent = ownership.fields_of(config, node)
+    fields = ownership.stripped(sent)
     if live is None:
         return _with(config, [writer.entry(fields, at)])
     mine = next((entry for entry in entries_of(live) if writer.is_of(entry)), None)
     others = [entry for entry in entries_of(live) if entry is not mine]
     result = ownership.merged(live, config, node)
     if mine is not None and mine["fieldsV1"] != fields:
-        result = _pruned(result, mine["fieldsV1"], fields, others, node)
+        result = _pruned(result, mine["fieldsV1"], sent, others, node)
     changed, gone = ownership.compared(live, result, node)
     if changed:
         others = _taken(others, changed, force=force)
@@ -67,12 +68,12 @@ def applied(live: Json | None, config: Json, node: Node, writer: Writer, at: str
     return _with(result, _ordered([mine, *others]))
 
 
-def _pruned(value: Any, last: Fields, fields: Fields, others: list[Json], node: Node) -> Any:
+def _pruned(value: Any, last: Fields, sent: Fields, others: list[Json], node: Node) -> Any:
     """Return a value without what this applier no longer sends and nobody else owns."""
-    gone = ownership.difference(last, fields)
+    gone = ownership.difference(last, sent)
     if not gone:
         return value
-    kept = fields
+    kept = sent
     for entry in others:
         kept = ownership.union(kept, entry["fieldsV1"])
     return ownership.without(value, gone, kept, node)
@@ -134,9 +135,9 @@ def updated(live: Json | None, new: Json, node: Node, writer: Writer, at: str) -
         others = _lessened(others, ownership.union(changed, gone))
     owned = mine["fieldsV1"] if mine else {}
     fields = ownership.union(ownership.difference(owned, gone), changed)
-    if mine is not None and fields == owned:
-        return _with(new, entries)
-    return _with(new, _ordered([*others, *([writer.entry(fields, at)] if fields else [])]))
+    if mine is None or fields != owned:
+        mine = writer.entry(fields, at)
+    return _with(new, _ordered([*others, *([mine] if fields else [])]))
 
 
 def same_but_times(one: Json, other: Json) -> bool:

@@ -205,6 +205,9 @@ def compared(old: Any, new: Any, node: Node) -> tuple[Fields | None, Fields | No
     changed: Fields = {}
     gone: Fields = {}
     for name, before, after, child in pairs:
+        if before is None and after is not None and _always(name, child):
+            changed[name] = _every(after, child)
+            continue
         more, less = compared(before, after, child)
         if more is not None:
             changed[name] = more
@@ -224,6 +227,10 @@ def _pairs(old: Any, new: Any, node: Node) -> list[tuple[str, Any, Any, Node]] |
     return None
 
 
+def _always(name: str, node: Node) -> bool:
+    return name in _ALWAYS and isinstance(node, Map) and node.built_in
+
+
 def _all(value: Any, node: Node) -> Fields:
     """Return the set of a value that came or went: everything in it, and it itself."""
     found = _every(value, node)
@@ -236,7 +243,7 @@ def _every(value: Any, node: Node) -> Fields:
         for key, inner in value.items():
             name = f"f:{key}"
             child = child_of(node, key)
-            found[name] = _every(inner, child) if name in _ALWAYS else _all(inner, child)
+            found[name] = _every(inner, child) if _always(name, child) else _all(inner, child)
         return found
     if isinstance(value, list) and isinstance(node, List) and (node.keys or node.unique):
         return {name: _all(item, node.element) for name, item in _named(value, node).items()}

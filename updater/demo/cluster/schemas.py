@@ -34,14 +34,17 @@ class Scalar(Node):
 class Map(Node):
     """An object: declared `fields`, and `element` for every other key where there may be others.
 
-    atomic   it has one owner as a whole
+    atomic    it has one owner as a whole
+    built_in  it is a type of `types.txt`
     defaults  field -> value that a custom resource's schema gives
     """
 
-    __slots__ = ("atomic", "defaults", "element", "fields")
+    __slots__ = ("atomic", "built_in", "defaults", "element", "fields")
 
-    def __init__(self, fields: dict[str, Node], element: Node | None = None, *, atomic: bool = False) -> None:
-        self.fields, self.element, self.atomic = fields, element, atomic
+    def __init__(
+        self, fields: dict[str, Node], element: Node | None = None, *, atomic: bool = False, built_in: bool = False
+    ) -> None:
+        self.fields, self.element, self.atomic, self.built_in = fields, element, atomic, built_in
         self.defaults: Json = {}
 
 
@@ -78,14 +81,14 @@ def node_of(name: str) -> Map:
     for word in text.split():
         field, _, shape = word.partition(":")
         fields[field] = _shape(shape or "s")
-    return Map(fields, atomic=atomic)
+    return Map(fields, atomic=atomic, built_in=True)
 
 
 @functools.cache
 def kind_node(name: str) -> Map:
     """Return the node of a built-in kind: its type with apiVersion and kind."""
     node = node_of(name)
-    return Map({"apiVersion": TEXT, "kind": TEXT, **node.fields})
+    return Map({"apiVersion": TEXT, "kind": TEXT, **node.fields}, built_in=True)
 
 
 def _shape(text: str) -> Node:
