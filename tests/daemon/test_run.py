@@ -10,12 +10,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.lab.path import ROOT, WholePath, commits, head, manifest
+from tests.lab.scripted import Scripted, reply
+from updater.config.load import load
+from updater.daemon.remember import open_state
+from updater.demo.sink import MessageSink
+from updater.store.holds import Holds
 
 PATIENCE = 30.0  # seconds for one event; they take one to three
 QUICK = {"poll": {"interval": "1s", "jitter": "0s"}}
@@ -192,3 +198,102 @@ def test_what_people_say_is_seen_within_a_tick(path: WholePath) -> None:
         assert path.run("resume", "api").code == 0
         daemon.wait("committed")
         assert daemon.stop() == 0
+
+
+@pytest.fixture
+def sink() -> Iterator[MessageSink]:
+    with MessageSink() as opened:
+        yield opened
+
+
+def notifications(sink: MessageSink, *others: dict[str, Any]) -> dict[str, Any]:
+    """Return a section by which a program, and others, are told everything, at once."""
+    channels = [{"name": "program", "kind": "webhook", "url": f"{sink.url}/hook"}, *others]
+    return {"channels": channels, "routes": [{"channels": [one["name"] for one in channels], "group": "0s"}]}
+
+
+def kinds(sink: MessageSink) -> list[str]:
+    return [str(message.body["type"]).removeprefix("updater.") for message in sink.messages]
+
+
+def test_a_pushed_tag_is_one_message_in_each_channel_and_a_restart_none(path: WholePath, sink: MessageSink) -> None:
+    group = {"name": "group", "kind": "dingtalk", "token": "env:LAB_REGISTRY_PASSWORD", "base_url": sink.url}
+    path.configure([path.entry("acme/api", range="1.x", **QUICK)], notifications=notifications(sink, group))
+    with running(path) as daemon:
+        daemon.wait("decided", outcome="up_to_date")
+        path.push("acme/api", "1.1.0")
+        sink.wait(2, PATIENCE)
+        assert daemon.stop() == 0
+    with running(path) as daemon:
+        daemon.wait("started")
+        path.push("acme/api", "1.2.0")
+        sink.wait(4, PATIENCE)
+        assert daemon.stop() == 0
+    assert len(sink.messages) == 4
+    told = [message.body["data"] for message in sink.messages if message.service == "webhook"]
+    assert [(data["kind"], data["old"], data["new"]) for data in told] == [
+        ("image_updated", "1.0.0", "1.1.0"),
+        ("image_updated", "1.1.0", "1.2.0"),
+    ]
+    read = [text for text, one in zip(sink.texts, sink.messages, strict=True) if one.service == "dingtalk"]
+    assert ["1.2.0" in text for text in read] == [False, True]
+
+
+def test_a_broken_configuration_is_one_message_and_a_mended_one_none(path: WholePath, sink: MessageSink) -> None:
+    path.configure([path.entry("acme/api", range="1.x", **QUICK)], notifications=notifications(sink))
+    with running(path) as daemon:
+        daemon.wait("decided", outcome="up_to_date")
+        good = path.config.read_text()
+        path.config.write_text(good.replace('"1.x"', '">> 1"'))
+        daemon.wait("config_rejected")
+        assert [str(path.config) in message.body["data"]["why"] for message in sink.wait(1, PATIENCE)] == [True]
+        path.config.write_text(good)
+        daemon.wait("config_loaded")
+        path.push("acme/api", "1.1.0")
+        sink.wait(2, PATIENCE)
+        assert daemon.stop() == 0
+    assert kinds(sink) == ["config_rejected", "image_updated"]
+
+
+def test_a_registry_that_goes_down_and_comes_back_is_one_message_each(path: WholePath, sink: MessageSink) -> None:
+    up = threading.Event()
+    up.set()
+    with Scripted(lambda _: reply(200, {"tags": ["1.0.0"]}) if up.is_set() else None) as registry:
+        names = [f"i{n}" for n in range(5)]
+        path.create("second", {f"{name}.yaml": manifest(f"{registry.host}/acme/{name}", "1.0.0") for name in names})
+        images = [{"image": f"{registry.host}/acme/{name}", "name": name} | QUICK for name in names]
+        path.configure(
+            [path.entry("acme/api", range="1.x", **QUICK), *images],
+            ["fleet", "second"],
+            registries=[*path.settings([])["registries"], {"host": registry.host, "insecure": True}],
+            notifications=notifications(sink),
+        )
+        with running(path) as daemon:
+            for name in names:
+                daemon.wait("decided", image=name, outcome="up_to_date")
+            up.clear()
+            sink.wait(1, PATIENCE)
+            up.set()
+            sink.wait(2, PATIENCE)
+            path.push("acme/api", "1.1.0")
+            sink.wait(3, PATIENCE)
+            assert daemon.stop() == 0
+    assert kinds(sink) == ["scan_failed", "scan_recovered", "image_updated"]
+    met = set(sink.messages[0].body["data"]["images"])
+    assert met and met <= set(names)  # those that were asked after it went down
+
+
+def test_a_hold_that_ended_while_the_daemon_was_away_is_told_when_it_is_back(
+    path: WholePath, sink: MessageSink
+) -> None:
+    path.configure([path.entry("acme/api", range="1.x", **QUICK)], notifications=notifications(sink))
+    database = open_state(load(path.config, {}))
+    held_at = datetime.now(UTC) - timedelta(hours=2)
+    Holds(database).hold("api", "a freeze", held_at, until=held_at + timedelta(hours=1))
+    database.close()
+    with running(path) as daemon:
+        assert [message.body["data"]["why"] for message in sink.wait(1, PATIENCE)] == ["a freeze"]
+        path.push("acme/api", "1.1.0")
+        sink.wait(2, PATIENCE)
+        assert daemon.stop() == 0
+    assert kinds(sink) == ["hold_expired", "image_updated"]
