@@ -250,6 +250,7 @@ def test_a_repository_that_cannot_be_read_is_told_once_and_again_after_it_could(
     both = [known.failed("api", cause), known.failed("web", cause)]
     told = f"update_failed {here.words}"
     assert known.cycle(*both, **failing) == [told]
+    assert known.last().images == ("api", "web")
     assert known.cycle(*both, **failing) == []
     assert known.cycle(known.failed("api", cause), **failing) == []
     assert known.cycle(known.fine("api"), known.fine("web"), read={here}) == []

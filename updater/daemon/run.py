@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -46,6 +47,9 @@ from updater.store.database import Database
 from updater.store.polls import Poll, Polls
 from updater.transport import process
 
+if TYPE_CHECKING:
+    from updater.daemon.delivery import Delivery
+
 PULSE = 1.0  # seconds between two looks at what is due
 DRAIN = 18.0  # seconds for what is under way at SIGTERM; Kubernetes kills after 30, the contract says 20
 REMIND = 60.0  # seconds between two looks at what still holds
@@ -63,6 +67,8 @@ class _Generation:
     agenda: Agenda
     couriers: Couriers
     closing: ExitStack
+    delivery: Delivery | None = None
+    clusters: tuple[object, ...] = ()  # what their folders held
 
 
 class Daemon:
@@ -107,7 +113,15 @@ class Daemon:
             closing.callback(couriers.close)
             world = closing.enter_context(build(settings, database=self._database, written=couriers.wake))
             agenda = Agenda(settings.items, self._known, datetime.now(UTC), time.monotonic())
-            return _Generation(settings, world, agenda, couriers, closing.pop_all())
+            made = _Generation(settings, world, agenda, couriers, closing)
+            if settings.clusters:
+                from updater.daemon.delivery import delivery  # the client of clusters comes where there is one
+                from updater.daemon.sites import signature
+
+                made.clusters = signature(settings.clusters)
+                made.delivery = closing.enter_context(delivery(settings, self._database, world.memory().journal))
+            made.closing = closing.pop_all()
+            return made
 
     def _clock(self) -> BackgroundScheduler:
         hosts = self._now.agenda.hosts
@@ -155,10 +169,18 @@ class Daemon:
         except StoreError as err:
             log.error("state_not_read", error=str(err))
         try:
-            if self._reload.is_set() or changed(self._rejected or self._now.settings):
+            if self._reload.is_set() or changed(self._rejected or self._now.settings) or self._clusters_changed():
                 self._take_up()
         except Exception:
             log.exception("reload_failed")  # our own bug: what was read before goes on
+
+    def _clusters_changed(self) -> bool:
+        """Say whether kubeconfigs came, changed or went in a folder of them."""
+        if self._now.delivery is None:
+            return False
+        from updater.daemon.sites import signature
+
+        return signature(self._now.settings.clusters) != self._now.clusters
 
     def _listen(self, now: datetime) -> None:
         """Look at once at what people spoke about; say which holds are over."""
@@ -193,9 +215,12 @@ class Daemon:
     def _cycle(self, now: _Generation, due: list[Item]) -> None:
         try:
             self._look(now, due, datetime.now(UTC))
-        except Exception:
+        except Exception as err:
             now.agenda.done(due, {item.name: 1 for item in due}, {}, time.monotonic())
-            log.exception("cycle_failed")  # our own bug: said with its trace, and the others go on
+            if isinstance(err, StoreError):
+                log.error("state_not_read", error=str(err))
+            else:
+                log.exception("cycle_failed")  # our own bug: said with its trace, and the others go on
 
     def _look(self, now: _Generation, due: list[Item], at: datetime) -> None:
         report = update(now.world, due, at)
@@ -205,6 +230,8 @@ class Daemon:
             log.error("state_not_written", error=str(err))
             polls = polls_of(report, self._known, at)  # commits that were not told are found in Git again
         self._tell(report, polls)
+        if report.commits and now.delivery is not None:
+            now.delivery.wake()
         pauses = {p.item: (p.retry_at - at).total_seconds() for p in polls.values() if p.retry_at}
         failures = {p.item: p.failures for p in polls.values()}
         now.agenda.done(due, failures, pauses, time.monotonic())
@@ -258,6 +285,8 @@ class Daemon:
                 return
             old, self._now, self._rejected = self._now, new, None
             old.couriers.stop()
+            if old.delivery is not None:
+                old.delivery.stop()
             # An attempt that is under way may take its time: who closes waits for it, and nothing here may.
             threading.Thread(target=old.closing.close, daemon=True).start()
             self._remember_configuration([])
@@ -299,6 +328,8 @@ class Daemon:
         self._stopping.set()
         self._now.world.stop.set()
         self._now.couriers.stop()
+        if self._now.delivery is not None:
+            self._now.delivery.stop()
         end = time.monotonic() + DRAIN
         with self._idle:
             idle = self._idle.wait_for(lambda: self._active == 0, timeout=DRAIN)
@@ -308,6 +339,8 @@ class Daemon:
             with self._idle:
                 idle = self._idle.wait_for(lambda: self._active == 0, timeout=max(0.5, end + 1 - time.monotonic()))
         self._now.couriers.close(max(0.5, end + 1 - time.monotonic()))
+        if self._now.delivery is not None:
+            self._now.delivery.close(max(0.5, end + 1 - time.monotonic()))
         log.info("stopped", drained=idle)
         if not idle:  # a thread that cannot be ended would keep the interpreter alive
             heartbeat.stop(self._first.data)

@@ -28,7 +28,7 @@ from updater.store.journal import Condition, Post, Standing, Writing
 from updater.store.polls import Poll
 
 MAX_SPOTS = 50  # places that one event names; a commit names them all
-MAX_IMAGES = 100  # images that one event names
+MAX_IMAGES = 1_000  # images that one event names: routes may be for any of them
 MAX_CHANGES = 5_000  # changes that one commit tells; a message that holds more was made to hurt
 
 Route = Callable[[Event, Standing], list[Post]]
@@ -199,7 +199,8 @@ class _Telling:
         failing = {f.cause.key: f for f in self.report.failures if f.cause and f.cause.topic == REPOSITORY}
         for failure in failing.values():
             assert failure.cause is not None
-            self._fail(failure.cause, failure.error, ())
+            met = {row.item.name for row in self.report.rows if row.cause and row.cause.key == failure.cause.key}
+            self._fail(failure.cause, failure.error, sorted(met), new=self._is_new(self.polls))
         for subject in self.report.read:
             last = self.standing.conditions.get((subject.key, REPOSITORY))
             if last and f"{REPOSITORY} {subject.key}" not in failing:
@@ -228,12 +229,14 @@ class _Telling:
 
     def _begin(self, cause: Cause, items: Sequence[str]) -> None:
         rows = [row for row in self.report.rows if row.cause and row.cause.key == cause.key]
-        self._fail(cause, rows[0].reason, items)
+        self._fail(cause, rows[0].reason, items, new=self._is_new(items) and cause.kind is not Kind.PUSH_REJECTED)
 
-    def _fail(self, cause: Cause, error: str, items: Sequence[str]) -> None:
+    def _fail(self, cause: Cause, error: str, items: Sequence[str], *, new: bool) -> None:
         event = Event(cause.kind, self.now, cause.subject, why=redact(error), images=tuple(items[:MAX_IMAGES]))
-        new = not any(item in self.standing.polls for item in items or self.polls)
-        self._stand(cause.subject, cause.topic, event, new=new and cause.kind is not Kind.PUSH_REJECTED)
+        self._stand(cause.subject, cause.topic, event, new=new)
+
+    def _is_new(self, items: Iterable[str]) -> bool:
+        return not any(item in self.standing.polls for item in items)
 
     def _end(self, key: str) -> None:
         topic, _, subject = key.partition(" ")

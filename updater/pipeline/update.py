@@ -389,7 +389,9 @@ def _missed(clone: Clone, before: str, head: str, now: datetime) -> list[Logged]
         return []  # not even the clone knows it any more
     if anew:
         return []
-    return list(reversed(clone.log(head, limit=DEPTH, grep=OURS, files=True, after=before, since=now - NEWS)))
+    # Git itself would stop at the first commit that is too old, whatever its parents are.
+    found = clone.log(head, limit=DEPTH, grep=OURS, files=True, after=before)
+    return [one for one in reversed(found) if one.at >= now - NEWS]
 
 
 def cause_of(err: RegistryError, item: Item, image: ImageRef) -> Cause:
