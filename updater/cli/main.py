@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from updater.cli import configuration, cycle, inspect, notify, people, serve
+from updater.cli import apps, configuration, cycle, inspect, notify, people, serve
 from updater.cli.options import Config
 
 
@@ -103,6 +103,9 @@ for command in (
     people.resume,
     people.approve,
     people.rollback,
+    apps.apps,
+    apps.diff,
+    apps.sync,
     configuration.validate,
     configuration.schema,
     serve.health,

@@ -76,12 +76,12 @@ def build(
         entry = registry_for(settings, image.registry, image.repository)
         return registry_at(image.registry, entry.host.partition("/")[2])
 
-    clone_of = _once(partial(_clone, settings.data))
+    clone_of = clones(settings)
     try:
         yield World(
             settings,
             registry_of,
-            lambda repo: clone_of(repo.name, repo),
+            clone_of,
             lambda repo, branch: finder(repo.name, branch),
             _once(partial(_memory, closing, database, settings, written)),
         )
@@ -90,6 +90,12 @@ def build(
             client.close()
         for state in closing:
             state.close()
+
+
+def clones(settings: Settings) -> Callable[[RepositorySettings], Clone]:
+    """Return what gives each repository its clone, made once."""
+    made = _once(partial(_clone, settings.data))
+    return lambda repository: made(repository.name, repository)
 
 
 def _once(make: Callable[..., T]) -> Callable[..., T]:

@@ -35,13 +35,13 @@ def remember(settings: Settings, journal: Journal, report: Report, now: datetime
         return tell(report, polls, settings, standing, now, done=done)
 
     items = {row.item.name for row in report.rows}
-    journal.write(_routed(plan, settings, now), now, items, subjects_of(report))
+    journal.write(routed(plan, settings, now), now, items, subjects_of(report))
     return polls
 
 
 def remember_configuration(settings: Settings, journal: Journal, problems: list[str], now: datetime) -> None:
     """Store that a new configuration was not taken, and why; without problems that it was. Raises StoreError."""
-    plan = _routed(lambda standing: configuration(problems, settings, standing, now), settings, now)
+    plan = routed(lambda standing: configuration(problems, settings, standing, now), settings, now)
     journal.write(plan, now, (), {""} if problems else None)
 
 
@@ -56,7 +56,7 @@ def remember_time(settings: Settings, journal: Journal, now: datetime, *, remind
 
     def plan(standing: Standing) -> Writing:
         over.update(standing.expired)
-        writing = _routed(lambda known: expired(settings, known, now), settings, now)(standing)
+        writing = routed(lambda known: expired(settings, known, now), settings, now)(standing)
         if reminders:
             writing.posts += remind(standing, settings.notifications, now)
         return writing
@@ -65,7 +65,7 @@ def remember_time(settings: Settings, journal: Journal, now: datetime, *, remind
     return over
 
 
-def _routed(plan: Callable[[Standing], Writing], settings: Settings, now: datetime) -> Callable[[Standing], Writing]:
+def routed(plan: Callable[[Standing], Writing], settings: Settings, now: datetime) -> Callable[[Standing], Writing]:
     """Let a plan be told to whom the configuration says."""
     return lambda standing: addressed(
         plan(standing), standing, lambda event, known: route(event, known, settings.notifications, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 from updater.errors import GitError, PushRefused, PushRejected
 from updater.git import commit as commits
 from updater.git import folder as folders
-from updater.transport import lock as locks
 from updater.git import log as logs
 from updater.git import push as pushes
 from updater.git.blobs import Blobs, Damaged
@@ -27,6 +26,7 @@ from updater.git.log import Logged
 from updater.git.remote import Remote
 from updater.git.runner import MAX_OUTPUT, Call, run
 from updater.secrets import redact
+from updater.transport import lock as locks
 from updater.transport.process import Finished
 
 __all__ = ["Author", "Blob", "Clone", "Head", "Logged", "Remote"]
@@ -136,6 +136,50 @@ class Clone:
             self._prepare()
             self._head = self._fetch(branch)
         return self._head
+
+    def resolve(self, wanted: Collection[str]) -> dict[str, str | GitError]:
+        """Return the commit of each branch, tag, full object id or `HEAD`, and have its history here.
+
+        One question to the remote, however many are wanted; a name that is a branch and a tag means the branch. Raises
+        GitError where the remote cannot be asked.
+        """
+        self._prepare()
+        self._tidy()
+        names = [name for name in wanted if not _REVISION.fullmatch(name)]
+        rows = self._rows(names) if names else {}
+        return {name: self._resolved(name, rows) for name in wanted}
+
+    def _rows(self, names: Collection[str]) -> dict[str, str]:
+        """Ask the remote for branches and tags; return object ids by the names of refs."""
+        asked: list[str] = []
+        for name in names:
+            if name == "HEAD":
+                asked.append("HEAD")
+            elif _BRANCH.fullmatch(name):
+                asked += [f"refs/heads/{name}", f"refs/tags/{name}", f"refs/tags/{name}^{{}}"]
+        if not asked:
+            return {}
+        done = self._network(Call(("ls-remote", "--quiet"), ("origin", *asked)), {})
+        if done.code or done.cut:
+            raise self._error("ask for the heads of", done)
+        rows = (line.split("\t") for line in done.stdout.decode("utf-8", "replace").splitlines())
+        return {row[1]: row[0] for row in rows if len(row) == 2 and _REVISION.fullmatch(row[0])}
+
+    def _resolved(self, name: str, rows: Mapping[str, str]) -> str | GitError:
+        branch, tag = f"refs/heads/{name}", f"refs/tags/{name}"
+        ref = next((ref for ref in (branch, tag, name) if ref in rows), name)
+        told = rows.get(ref) or (name if _REVISION.fullmatch(name) else "")
+        if not told:
+            return GitError(self._text("read", f"it has no branch and no tag {name[:100]}"))
+        key = name if ref == branch else ref
+        try:
+            if folders.read_ref(self.folder, key) != told:
+                self._get(key, told if ref == name else ref)
+        except GitError as err:
+            return err
+        found = rows.get(f"{tag}^{{}}", told) if ref == tag else told
+        self._head = Head(key, found)
+        return found
 
     def tree(self, revision: str) -> tuple[Blob, ...]:
         """Return the entries of the tree of a revision, in git's order, without paths that are not UTF-8."""

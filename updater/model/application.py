@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+
+from updater.model.health import Health
+from updater.model.sync import ResourceStatus, SyncResult, SyncStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +135,32 @@ class Application:
     cascade: bool = False
     suspend: bool = False
     origin: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationStatus:
+    """How an application stands; times are aware, in UTC.
+
+    revision   the commit that it was last compared with; applied: the one that was last applied without a failure
+    rendered   a hash of what was rendered: what is told hangs on it, and not on the commit
+    health_at  since when its health is what it is
+    attempts   syncs in a row that failed, or healed what came back
+    retry_at   not before: the next attempt
+    stale      its cluster, or its repository, cannot be reached: all this is what was known before
+    """
+
+    name: str
+    cluster: str
+    revision: str = ""
+    applied: str = ""
+    rendered: str = ""
+    sync: SyncStatus = SyncStatus.UNKNOWN
+    health: Health = Health.UNKNOWN
+    health_at: datetime | None = None
+    message: str = ""
+    last: SyncResult | None = None
+    attempts: int = 0
+    retry_at: datetime | None = None
+    compared_at: datetime | None = None
+    stale: str = ""
+    resources: tuple[ResourceStatus, ...] = ()

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select, update
 
+from updater.model.application import ApplicationStatus
 from updater.model.event import Event
+from updater.store.applications import Delivered, read_applications, write_applications, write_deliveries
 from updater.store.batches import batches, chore_is_due
 from updater.store.database import Database
 from updater.store.holds import expire_holds
@@ -65,6 +67,7 @@ class Standing:
     events      those that the conditions are about, by id
     told        when each channel was, or will be, told of an event the last time, by its id
     doubtful    the channels that are told of an event only if it lasts, which it may not, by its id
+    applications  how those that are asked about stood, by name
     expired     the holds that are over since the last look, by item: why they were
     """
 
@@ -75,6 +78,7 @@ class Standing:
     events: Mapping[str, Event] = field(default_factory=dict)
     told: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
     doubtful: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    applications: Mapping[str, ApplicationStatus] = field(default_factory=dict)
     expired: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -88,6 +92,10 @@ class Writing:
     conditions: list[Condition] = field(default_factory=list)
     ended: list[Condition] = field(default_factory=list)
     heads: dict[tuple[str, str], str] = field(default_factory=dict)
+    applications: list[ApplicationStatus] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    deliveries: list[Delivered] = field(default_factory=list)
+    keep: dict[str, int] = field(default_factory=dict)
     posts: list[Post] = field(default_factory=list)
 
 
@@ -106,14 +114,18 @@ class Journal:
         now: datetime,
         items: Collection[str] | None = None,
         subjects: Collection[str] | None = None,
+        applications: Collection[str] = (),
     ) -> Writing:
         """Store what `plan` makes of what is known; nothing, if it raises.
 
-        `items` and `subjects` are those that it asks about, None for all: a state may know many.
+        `items` and `subjects` are those that it asks about, None for all: a state may know many. So are `applications`.
         """
         with self._database.transaction() as connection:
             _lock(connection)
-            writing = plan(_standing(connection, now, items, subjects))
+            standing = _standing(connection, now, items, subjects)
+            if applications:
+                standing = replace(standing, applications=read_applications(connection, applications))
+            writing = plan(standing)
             _store(connection, writing, now)
             if chore_is_due(connection, "journal_tidied", now):
                 _tidy(connection, now)
@@ -159,7 +171,7 @@ def _standing(
     told, doubtful = _told(connection, ids, now)
     return Standing(
         read_polls(connection, items), failing, found, _heads(connection), _events(connection, ids), told, doubtful,
-        expired,
+        expired=expired,
     )  # fmt: skip
 
 
@@ -211,6 +223,8 @@ def _doubtful(now: datetime) -> ColumnElement[bool]:
 
 def _store(connection: Connection, writing: Writing, now: datetime) -> None:
     write_polls(connection, writing.polls)
+    write_applications(connection, writing.applications, writing.gone, now)
+    write_deliveries(connection, writing.deliveries, writing.keep)
     for (repository, branch), revision in writing.heads.items():
         here = (heads.c.repository == repository) & (heads.c.branch == branch)
         connection.execute(delete(heads).where(here))

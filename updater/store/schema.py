@@ -159,3 +159,23 @@ threads = Table(
     Column("thread", String(255), nullable=False),
     Column("at", DateTime, nullable=False),  # UTC
 )
+
+applications = Table(
+    "applications",
+    metadata,
+    Column("name", String(253), primary_key=True),
+    Column("cluster", String(253), nullable=False),
+    Column("document", Text, nullable=False),  # ApplicationStatus as JSON
+    Column("at", DateTime, nullable=False),  # UTC, when it was written
+)
+
+deliveries = Table(
+    "deliveries",  # what was applied to a cluster, whole and without a failure: the history of each application
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("application", String(253), nullable=False, index=True),
+    Column("revision", String(64), nullable=False),
+    Column("rendered", String(64), nullable=False),
+    Column("images", Text, nullable=False),  # one a line
+    Column("at", DateTime, nullable=False),  # UTC
+)

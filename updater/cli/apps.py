@@ -1,0 +1,255 @@
+"""Commands of the second loop by hand: apps, diff, sync."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from updater.cli.options import Config, Json, load, print_json
+
+if TYPE_CHECKING:
+    from updater.config.settings import Settings
+    from updater.daemon.delivery import Known, Teller
+    from updater.model.application import ApplicationStatus
+    from updater.model.sync import Difference
+    from updater.pipeline.deliver import Stepped, World
+
+App = Annotated[str, typer.Argument(metavar="APP", help="An application's name.")]
+
+
+def apps(
+    ctx: typer.Context,
+    *,
+    differ: Annotated[bool, typer.Option("--differ", help="Where clusters that should be alike are not.")] = False,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """List the applications, as they stand now.
+
+    Every cluster is asked, and nothing is written. Exit 1 where one cannot be reached, or an application is refused.
+    """
+    from updater.cli.show import progress
+    from updater.pipeline.alike import differing, groups
+
+    with _loop(ctx, config) as (world, known, _), progress() as shown:
+        found = []
+        for done, name in enumerate(sorted(known.assigned), 1):
+            found.append(_step(world, known, name, write=False).status)
+            shown("applications", done, len(known.assigned))
+        statuses = {status.name: status for status in found}
+        unlike = {}
+        for group, those in groups(one.application for one in known.assigned.values()).items():
+            if has := differing(those, statuses):
+                unlike[group] = has
+    if json:
+        rows = [_row(status) for status in found]
+        print_json({"applications": rows, "differ": unlike, "failures": _failures(known, found)})
+    elif differ:
+        _print_unlike(unlike)
+    else:
+        _print(found)
+    _end(known, found, json=json)
+
+
+def diff(ctx: typer.Context, app: App, config: Config = None, json: Json = False) -> None:
+    """Show what a sync would change in the cluster.
+
+    The cluster itself says so, by a dry run; values of Secrets are shown as hashes.
+    """
+    from updater.cli import show
+    from updater.sync.diff import unified
+
+    with _loop(ctx, config) as (world, known, _):
+        _expect(known, app)
+        stepped = _step(world, known, app, write=False)
+    found = _differences(stepped)
+    if json:
+        rows = [_difference(one) | {"diff": unified(one)} for one in found]
+        print_json({"application": _row(stepped.status), "differences": rows,
+                    "failures": _failures(known, [stepped.status])})  # fmt: skip
+    else:
+        for one in found:
+            show.print_diff(_text(one))
+        if not found:
+            typer.echo(f"{app}: {stepped.status.sync.value}, nothing would change")
+    _end(known, [stepped.status], json=json)
+
+
+def sync(
+    ctx: typer.Context,
+    app: App,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Try everything, and write nothing.")] = False,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Sync an application once, now.
+
+    With its own syncPolicy, prune included, and without retries. Exit 1 where the cluster cannot be reached, or
+    the sync fails.
+    """
+    with _loop(ctx, config) as (world, known, teller):
+        _expect(known, app)
+        stepped = _step(world, known, app, write=not dry_run, by_hand=True, dry_run=dry_run)
+        if not dry_run:
+            one = known.assigned[app]
+            teller.stepped(one, known.repositories[app], stepped, datetime.now(UTC))
+    status = stepped.status
+    results = status.last.resources if status.last else ()
+    failed = bool(status.stale) or status.last is None or status.last.phase.value != "Succeeded"
+    if json:
+        rows = [
+            {"object": str(one.task.key), "action": one.task.action.value, "done": one.done, "message": one.message,
+             "taken": [{"field": path, "manager": manager} for path, manager in one.taken]}
+            for one in results
+        ]  # fmt: skip
+        print_json({"application": _row(status), "results": rows, "failures": _failures(known, [status])})
+    else:
+        _print_results(status)
+    if failed:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _loop(ctx: typer.Context, config: Config) -> Iterator[tuple[World, Known, Teller]]:
+    """Yield the clients of the second loop, and what Git says now."""
+    from updater.daemon.build import prepare
+    from updater.daemon.delivery import Known, Teller, look
+    from updater.daemon.remember import open_state
+    from updater.daemon.sites import sites
+    from updater.pipeline.catalogue import Catalogue
+    from updater.store.applications import Applications
+    from updater.store.journal import Journal
+
+    settings = load(ctx, config)
+    _expect_clusters(settings)
+    prepare(settings.data)
+    with closing(open_state(settings)) as database, sites(settings) as found:
+        known = look(found.world, found.sources, Catalogue(settings.applications), Known())
+        known.problems += tuple(f"cluster {name}: {why}" for name, why in found.broken.items())
+        for name, status in Applications(database).read(known.assigned.keys()).items():
+            known.assigned[name].memory.status = status
+        yield found.world, known, Teller(settings, Journal(database))
+
+
+def _step(world: World, known: Known, name: str, **ask: Any) -> Stepped:
+    from updater.pipeline.deliver import Ask, step
+
+    return step(world, known.assigned[name], known.tree(name), Ask(**ask), datetime.now(UTC))
+
+
+def _expect_clusters(settings: Settings) -> None:
+    if not settings.clusters or not settings.applications:
+        lacking = "clusters" if not settings.clusters else "applications"
+        raise typer.BadParameter(f"the configuration has no {lacking}")
+
+
+def _expect(known: Known, name: str) -> None:
+    if name in known.assigned:
+        return
+    for problem in known.problems:
+        typer.echo(problem, err=True)
+    names = ", ".join(sorted(known.assigned)) or "none"
+    raise typer.BadParameter(f"no application is named {name!r}; known: {names}")
+
+
+def _differences(stepped: Stepped) -> list[Difference]:
+    from updater.model.sync import Verdict
+
+    return [one for one in stepped.compared.differences if one.verdict is not Verdict.SAME] if stepped.compared else []
+
+
+def _difference(one: Difference) -> dict[str, Any]:
+    fields = [{"field": path, "managers": managers} for path, managers in one.fields]
+    return {"object": str(one.key), "verdict": one.verdict.value, "fields": fields, "why": one.why}
+
+
+def _text(one: Difference) -> str:
+    from updater.sync.diff import unified
+
+    text = unified(one)
+    return f"{text}\n" if text else f"# {one.key}: {one.verdict.value} {one.why}\n"
+
+
+def _row(status: ApplicationStatus) -> dict[str, Any]:
+    from updater.store.applications import document
+
+    return {key: value for key, value in document(status).items() if key != "resources"} | {
+        "resources": [
+            {"object": str(one.key), "sync": one.sync.value, "health": one.health.health.value if one.health else None,
+             "message": one.message or (one.health.message if one.health else "")}
+            for one in status.resources
+        ]
+    }  # fmt: skip
+
+
+def _failures(known: Known, statuses: list[ApplicationStatus]) -> list[dict[str, Any]]:
+    found = [{"what": "applications", "error": problem, "retry_at": None} for problem in known.problems]
+    found += [
+        {"what": f"application {one.name}", "error": one.stale or one.message, "retry_at": None}
+        for one in statuses
+        if one.stale or one.sync.value == "Unknown"
+    ]
+    return found
+
+
+def _print(statuses: list[ApplicationStatus]) -> None:
+    from updater.cli import show
+
+    table = show.grid("NAME", "CLUSTER", "SYNC", "HEALTH", "REVISION", "WHY")
+    for one in statuses:
+        why = (
+            one.stale
+            or one.message
+            or "; ".join(f"{r.key}: {r.message}" for r in one.resources if r.sync.value == "OutOfSync" and r.message)
+        )
+        show.plain(
+            table, one.name, one.cluster, one.sync.value, one.health.value, one.revision[:12] or "-", show.one_line(why)
+        )
+    show.out.print(table)
+
+
+def _print_unlike(unlike: dict[str, dict[str, str]]) -> None:
+    from updater.cli import show
+
+    if not unlike:
+        typer.echo("all applications that should be alike are")
+        return
+    table = show.grid("GROUP", "NAME", "HAS")
+    for group, has in unlike.items():
+        for name, words in has.items():
+            show.plain(table, group, name, words)
+    show.out.print(table)
+
+
+def _print_results(status: ApplicationStatus) -> None:
+    from updater.cli import show
+
+    if status.last is None or status.stale:
+        show.err.print(f"{status.name}: {status.stale or status.message}", markup=False)
+        return
+    table = show.grid("OBJECT", "ACTION", "RESULT")
+    for one in status.last.resources:
+        taken = f" (took {', '.join(path for path, _ in one.taken[:3])} from {one.taken[0][1]})" if one.taken else ""
+        show.plain(
+            table, str(one.task.key), one.task.action.value, show.one_line(one.message.removeprefix("~") + taken)
+        )
+    show.out.print(table)
+    show.out.print(
+        f"{status.name}: {status.last.phase.value}, {status.sync.value}, {status.health.value} {status.last.message}",
+        markup=False,
+    )
+
+
+def _end(known: Known, statuses: list[ApplicationStatus], *, json: bool) -> None:
+    """Say what failed, and exit 1 where something did."""
+    failures = _failures(known, statuses)
+    if not json:
+        for one in failures:
+            typer.echo(f"failed: {one['what']}: {one['error']}", err=True)
+    if failures:
+        raise typer.Exit(1)

@@ -1,0 +1,135 @@
+"""Makes the clients of the clusters; one whose login cannot be read is said, and the others are there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from updater.cluster.client import Cluster, ServedKind
+from updater.cluster.live import Live
+from updater.cluster.login import in_cluster, kubeconfig
+from updater.config.delivery import ClusterSettings
+from updater.config.settings import Settings
+from updater.daemon.build import clones
+from updater.errors import ClusterError, UpdaterError
+from updater.model.resource import Key
+from updater.pipeline.deliver import Site, World
+from updater.pipeline.sources import Sources
+from updater.renderers.front import Front
+
+MAX_CLUSTERS = 1_000  # in one directory
+
+Changed = Callable[[str, Key, dict[str, Any] | None], object]
+
+
+@dataclass(slots=True)
+class Sites:
+    """The clusters that can be asked, and why others cannot."""
+
+    world: World
+    sources: Sources
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def sites(settings: Settings, changed: Changed | None = None) -> Iterator[Sites]:
+    """Yield a client for every cluster, and close them at the end. With `changed`, what they have is kept in memory."""
+    found: dict[str, Site] = {}
+    broken: dict[str, str] = {}
+    with ExitStack() as closing:
+        for name, entry, path in _entries(settings.clusters):
+            try:
+                site = _site(name, entry, path, changed, closing)
+            except UpdaterError as err:
+                broken[name] = str(err)
+            else:
+                found[name] = site
+        front = Front.below(settings.data / "renders")
+        world = World(settings, front, found, secret_key=os.urandom(32))
+        yield Sites(world, Sources(clones(settings)), broken)
+
+
+def signature(clusters: tuple[ClusterSettings, ...]) -> tuple[object, ...]:
+    """Return what changes when a folder of kubeconfigs does."""
+    found: list[object] = []
+    for entry in clusters:
+        if entry.directory is not None:
+            for path in _files(entry.directory):
+                try:
+                    stat = path.stat()
+                except OSError:
+                    continue
+                found.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    return tuple(found)
+
+
+def _entries(clusters: tuple[ClusterSettings, ...]) -> Iterator[tuple[str, ClusterSettings, Path | None]]:
+    for entry in clusters:
+        if entry.directory is None:
+            assert entry.name is not None
+            yield entry.name, entry, None
+        else:
+            for path in _files(entry.directory):
+                yield path.name.partition(".")[0], entry, path
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files of a folder; those of mounted volumes that begin with a dot are not meant."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))[
+            :MAX_CLUSTERS
+        ]
+    except OSError:
+        return []
+
+
+def _site(name: str, entry: ClusterSettings, path: Path | None, changed: Changed | None, closing: ExitStack) -> Site:
+    if entry.in_cluster:
+        login = in_cluster()
+    else:
+        text, folder = _text(entry, path)
+        login = kubeconfig(text, entry.context, entry.exec, folder, file=f"kubeconfig of cluster {name}")
+    cluster = Cluster(
+        name, login, concurrency=entry.concurrency, rate=entry.rate, burst=max(1, int(2 * (entry.rate or 0))),
+        impersonate=entry.impersonate,
+    )  # fmt: skip
+    closing.callback(cluster.close)
+    if changed is None:
+        return Site(cluster)
+    live = Live(cluster, partial(changed, name))
+    closing.callback(live.stop)
+    return Site(cluster, partial(_seen, cluster, live), partial(_follow, cluster, live))
+
+
+def _text(entry: ClusterSettings, path: Path | None) -> tuple[str, Path]:
+    """Return a kubeconfig, and the folder that relative paths in it count from. Raises SecretError, ConfigError."""
+    if path is not None:
+        try:
+            return path.read_text(), path.parent
+        except (OSError, UnicodeDecodeError) as err:
+            raise ClusterError(f"{path} cannot be read: {getattr(err, 'strerror', None) or 'not UTF-8'}") from err
+    assert entry.kubeconfig is not None
+    scheme, _, rest = entry.kubeconfig.reference.partition(":")
+    return entry.kubeconfig.resolve(), Path(rest).parent if scheme == "file" else Path.cwd()
+
+
+def _served(cluster: Cluster, group: str, kind: str, version: str = "") -> ServedKind | None:
+    try:
+        return cluster.kind_of(group, kind, version)
+    except ClusterError:
+        return None
+
+
+def _seen(cluster: Cluster, live: Live, key: Key) -> dict[str, Any] | None:
+    served = _served(cluster, key.group, key.kind)
+    return live.get(key) if served is not None and live.ready(served) else None
+
+
+def _follow(cluster: Cluster, live: Live, kinds: frozenset[tuple[str, str, str]]) -> None:
+    served = (_served(cluster, *kind) for kind in kinds)
+    live.follow([one for one in served if one is not None])

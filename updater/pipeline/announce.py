@@ -1,0 +1,191 @@
+"""From how an application stood and how it stands now to events. Pure.
+
+What is told hangs on what was rendered, not on the commit: a commit that changes nothing of an application tells nobody
+about it. A cluster that is down is one event, and its applications are silent until it is back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from updater.model.application import Application, ApplicationStatus
+from updater.model.event import Event, Kind, Subject
+from updater.model.health import Health
+from updater.model.sync import Phase, SyncStatus
+from updater.secrets import redact
+from updater.store.applications import Delivered
+from updater.store.journal import Condition, Standing, Writing
+
+SYNC, DRIFT, HEALTH, CLUSTER, ALIKE = "sync", "drift", "health", "cluster", "alike"  # topics
+MAX_NAMES = 20  # objects that one event names
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One application, as it stands now. `drifting` says why it stays out of sync, empty where that is being mended.
+
+    rendered  of the sync that ended now, if one did; commit_url: where people see its revision
+    """
+
+    application: Application
+    status: ApplicationStatus
+    drifting: str = ""
+    commit_url: str | None = None
+    tell_baseline: bool = False
+
+
+def subject_of(application: Application, cluster: str) -> Subject:
+    """Return what events about an application are about."""
+    return Subject(application=application.name, project=application.project, cluster=cluster)
+
+
+def announce(step: Step, standing: Standing, now: datetime) -> Writing:
+    """Return what is to be stored of a step, and what it tells."""
+    return _Announcing(step, standing, now).writing()
+
+
+def started(application: Application, cluster: str, revision: str, now: datetime) -> Writing:
+    """Return what is to be stored when a sync begins."""
+    return Writing(
+        events=[Event(Kind.SYNC_STARTED, now, subject_of(application, cluster), new=revision, commit=revision)]
+    )
+
+
+def cluster(name: str, trouble: str, applications: Iterable[str], standing: Standing, now: datetime) -> Writing:
+    """Return what is to be stored of a cluster that cannot be reached, or can be again."""
+    subject, writing = Subject(cluster=name), Writing()
+    last = standing.conditions.get((subject.key, CLUSTER))
+    if trouble and last is None:
+        event = Event(
+            Kind.CLUSTER_UNREACHABLE, now, subject, why=redact(trouble), images=tuple(sorted(applications))[:MAX_NAMES]
+        )
+        writing.events.append(event)
+        writing.conditions.append(Condition(subject.key, CLUSTER, event.key, event.id, now))
+    elif not trouble and last is not None:
+        writing.ended.append(last)
+        writing.events.append(Event(Kind.CLUSTER_RECOVERED, now, subject))
+    return writing
+
+
+def alike(group: str, differing: Mapping[str, str], standing: Standing, now: datetime) -> Writing:
+    """Return what is to be stored of applications that should be alike: what each has, empty where all agree."""
+    subject, writing = Subject(application=group), Writing()
+    last = standing.conditions.get((subject.key, ALIKE))
+    if not differing:
+        writing.ended += [last] if last else []
+        return writing
+    why = "; ".join(f"{name}: {has}" for name, has in sorted(differing.items())[:MAX_NAMES])
+    event = Event(Kind.CLUSTERS_DIFFER, now, subject, why=redact(why), digest=_digest(why))
+    if last is None or last.key != event.key:
+        writing.ended += [last] if last else []
+        writing.events.append(event)
+        writing.conditions.append(Condition(subject.key, ALIKE, event.key, event.id, now))
+    return writing
+
+
+@dataclass(slots=True)
+class _Announcing:
+    step: Step
+    standing: Standing
+    now: datetime
+
+    def writing(self) -> Writing:
+        status, before = self.step.status, self.before
+        found = Writing(applications=[status])
+        if status.stale:
+            return found  # what is known is told already, and why it is stale is told of its cluster
+        self._synced(found)
+        self._drift(found, new=before is None)
+        self._health(found, new=before is None)
+        return found
+
+    @property
+    def before(self) -> ApplicationStatus | None:
+        return self.standing.applications.get(self.step.status.name)
+
+    @property
+    def subject(self) -> Subject:
+        return subject_of(self.step.application, self.step.status.cluster)
+
+    def _synced(self, found: Writing) -> None:
+        """Tell of a sync that ended; the same content once, and the same failure of one revision once."""
+        last, before = self.step.status.last, self.before
+        if (
+            last is None
+            or last.phase is Phase.RUNNING
+            or (before and before.last and before.last.finished_at == last.finished_at)
+        ):
+            return
+        told = self._condition(SYNC)
+        event = Event(
+            Kind.SYNC_SUCCEEDED if last.phase is Phase.SUCCEEDED else Kind.SYNC_FAILED,
+            self.now,
+            self.subject,
+            old=before.applied or None if before else None,
+            new=last.revision,
+            digest=self.step.status.rendered,
+            why=redact(last.message),
+            commit=last.revision,
+            commit_url=self.step.commit_url,
+            images=last.images[:MAX_NAMES],
+        )
+        key = f"{event.kind.value} {self.step.status.rendered}"[:32]
+        if last.phase is Phase.SUCCEEDED:
+            application = self.step.application
+            found.deliveries.append(
+                Delivered(application.name, last.revision, self.step.status.rendered, last.images, self.now)
+            )
+            found.keep[application.name] = application.history
+        if told is not None and told.key == key:
+            return
+        found.ended += [told] if told else []
+        found.events.append(event)
+        found.conditions.append(Condition(self.subject.key, SYNC, key, event.id, self.now))
+
+    def _drift(self, found: Writing, *, new: bool) -> None:
+        status = self.step.status
+        event = None
+        if status.sync is SyncStatus.OUT_OF_SYNC and self.step.drifting:
+            names = sorted(str(one.key) for one in status.resources if one.sync is SyncStatus.OUT_OF_SYNC)
+            event = Event(
+                Kind.OUT_OF_SYNC, self.now, self.subject, new=status.revision, why=redact(self.step.drifting),
+                digest=_digest(f"{status.rendered} {names}"), images=tuple(names[:MAX_NAMES]), commit=status.revision,
+                commit_url=self.step.commit_url,
+            )  # fmt: skip
+        self._stand(DRIFT, event, event.digest if event else None, found, new=new)
+
+    def _health(self, found: Writing, *, new: bool) -> None:
+        """Degraded until Healthy again: what is on its way back is not yet back."""
+        status, last = self.step.status, self._condition(HEALTH)
+        if status.health is Health.DEGRADED:
+            bad = [one for one in status.resources if one.health and one.health.health is Health.DEGRADED]
+            why = "; ".join(f"{one.key}: {one.health.message}" for one in bad[:3] if one.health)
+            event = Event(
+                Kind.HEALTH_DEGRADED, self.now, self.subject, new=status.revision, why=redact(why),
+                commit=status.revision, commit_url=self.step.commit_url,
+            )  # fmt: skip
+            self._stand(HEALTH, event, status.rendered, found, new=new)
+        elif status.health is Health.HEALTHY and last is not None:
+            found.ended.append(last)
+            found.events.append(
+                Event(Kind.HEALTH_RECOVERED, self.now, self.subject, new=status.revision, commit=status.revision)
+            )
+
+    def _stand(self, topic: str, event: Event | None, key: str | None, found: Writing, *, new: bool) -> None:
+        last = self._condition(topic)
+        if event is None:
+            found.ended += [last] if last else []
+        elif last is None or last.key != (key or "")[:32]:
+            found.ended += [last] if last else []
+            found.conditions.append(Condition(self.subject.key, topic, (key or "")[:32], event.id, self.now))
+            (found.baseline if new and not self.step.tell_baseline else found.events).append(event)
+
+    def _condition(self, topic: str) -> Condition | None:
+        return self.standing.conditions.get((self.subject.key, topic))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

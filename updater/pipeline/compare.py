@@ -1,0 +1,273 @@
+"""What an application should have beside what its cluster has: the cluster itself says what would change, by dry run.
+
+What neither Git nor the cluster changed since the last look costs no request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from updater.cluster.client import Cluster
+from updater.errors import Absent, ClusterError, Conflict, ManifestError, UnknownKind, Unreachable
+from updater.health.assess import health_of, needs
+from updater.model.application import Application, Ignored
+from updater.model.health import HealthStatus
+from updater.model.resource import Key, Resource
+from updater.model.sync import Difference, ResourceStatus, Verdict
+from updater.renderers.base import Rendered
+from updater.sync import status
+from updater.sync.diff import compare, respect
+from updater.sync.inventory import identity, member, set_of
+from updater.sync.options import Conflicts, hook, options
+
+AT_ONCE = 8  # objects at a time
+IMAGES = frozenset({"image"})
+MAX_IMAGES = 200
+_BUILT_IN_CLUSTER_WIDE = frozenset({"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"})
+
+Json = dict[str, Any]
+Look = Callable[[Key], Json | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What Git wants of one application on its cluster. `key` stands for all of it; members carry our marks."""
+
+    key: str
+    members: tuple[Resource, ...] = ()
+    hooks: tuple[Resource, ...] = ()
+    warnings: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+
+    @property
+    def everything(self) -> tuple[Resource, ...]:
+        """Members and hooks."""
+        return self.members + self.hooks
+
+
+@dataclass(slots=True)
+class Kept:
+    """What is remembered of one application between two looks.
+
+    verdicts  by object, with what they were given for: a digest of the manifest and the version of the live object
+    written   the versions that our own writes made: what memory has of before is too old to go by
+    """
+
+    verdicts: dict[Key, tuple[str, str, Difference]] = field(default_factory=dict)
+    written: dict[Key, str] = field(default_factory=dict)
+
+
+def home(application: Application) -> str:
+    """Return the namespace that the inventory of an application is in."""
+    return application.destination.namespace or "default"
+
+
+def desired(application: Application, key: str, rendered: Rendered, cluster: Cluster) -> Desired:
+    """Put what was rendered into its places. Raises ManifestError, ClusterError."""
+    set_id = identity(application.name, home(application))
+    scopes = _scopes(rendered.resources)
+    members, hooks = [], []
+    for resource in rendered.resources:
+        placed = _placed(resource, application, cluster, scopes)
+        try:
+            if hook(placed) is not None:
+                hooks.append(placed)
+            else:
+                members.append(member(placed, application.name, set_id))
+        except ValueError as err:
+            raise ManifestError(str(err)) from None
+    images = dict.fromkeys(image for one in members for image in _images(one.manifest))
+    return Desired(key, tuple(members), tuple(hooks), rendered.warnings, tuple(images)[:MAX_IMAGES])
+
+
+def _scopes(resources: Iterable[Resource]) -> dict[tuple[str, str], bool]:
+    """Return whether kinds that come with the application have namespaces."""
+    found = {}
+    for resource in resources:
+        if resource.key.kind == "CustomResourceDefinition":
+            spec = resource.manifest.get("spec") or {}
+            names = spec.get("names") or {}
+            found[str(spec.get("group")), str(names.get("kind"))] = spec.get("scope") != "Cluster"
+    return found
+
+
+def _placed(
+    resource: Resource, application: Application, cluster: Cluster, scopes: Mapping[tuple[str, str], bool]
+) -> Resource:
+    key, fallback = resource.key, application.destination.namespace
+    try:
+        namespaced = cluster.kind_of(key.group, key.kind, resource.version).namespaced
+    except UnknownKind:
+        namespaced = scopes.get((key.group, key.kind), key.kind not in _BUILT_IN_CLUSTER_WIDE)
+    namespace = (key.namespace or fallback) if namespaced else ""
+    if namespaced and not namespace:
+        raise ManifestError(f"{resource.source}: {key} has no namespace, and neither has the application's destination")
+    return (
+        resource
+        if key.namespace == namespace and (namespace or "namespace" not in resource.manifest["metadata"])
+        else resource.placed(namespace)
+    )
+
+
+def _images(value: Any, depth: int = 0) -> Iterator[str]:
+    """Yield what containers run."""
+    if isinstance(value, Mapping) and depth < 40:
+        for name, inner in value.items():
+            if name in IMAGES and isinstance(inner, str):
+                yield inner[:512]
+            else:
+                yield from _images(inner, depth + 1)
+    elif isinstance(value, list | tuple) and depth < 40:
+        for inner in value:
+            yield from _images(inner, depth + 1)
+
+
+def version_of(live: Json) -> str:
+    """Return the version of a live object, empty where it says none."""
+    return str(live.get("metadata", {}).get("resourceVersion", ""))
+
+
+def digest(manifest: Mapping[str, Any]) -> str:
+    """Return what stands for a manifest."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The outcome of one look. `trouble` is what stands in the way of a sync, by object."""
+
+    differences: tuple[Difference, ...]
+    live: Mapping[Key, Json]
+    trouble: Mapping[Key, str] = field(default_factory=dict)
+
+
+class Comparison:
+    """One look at one application.
+
+    look  what the cluster has, from memory where that is fresh; secret_key: for the hashes of Secrets
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        cluster: Cluster,
+        look: Look,
+        kept: Kept,
+        *,
+        secret_key: bytes,
+        as_user: str | None = None,
+    ) -> None:
+        self._application, self._cluster, self._look, self._kept = application, cluster, look, kept
+        self._secret_key, self._as_user = secret_key, as_user
+        self._set_id = identity(application.name, home(application))
+        self._live: dict[Key, Json] = {}
+        self._trouble: dict[Key, str] = {}
+
+    def run(self, wanted: Desired, inventory: Iterable[Key]) -> Compared:
+        """Compare every member, and look for what is there beside them. Raises Unreachable."""
+        own = {resource.key for resource in wanted.members}
+        extra = sorted(set(inventory) - own)
+        with ThreadPoolExecutor(min(AT_ONCE, len(own) + len(extra)) or 1, thread_name_prefix="compare") as pool:
+            found = list(pool.map(self._member, wanted.members))
+            found += [one for one in pool.map(self._extra, extra) if one is not None]
+        self._kept.verdicts = {key: kept for key, kept in self._kept.verdicts.items() if key in own}
+        return Compared(tuple(found), self._live, self._trouble)
+
+    def _member(self, resource: Resource) -> Difference:
+        key = resource.key
+        try:
+            live = self._look(key)
+        except UnknownKind as err:
+            return Difference(key, Verdict.MISSING, why=str(err))
+        if live is None:
+            return Difference(key, Verdict.MISSING, after=None)
+        self._live[key] = live
+        owner = set_of(Resource(key, resource.version, live))
+        chosen = options(resource, self._application.policy.options)
+        if owner not in {"", self._set_id} and chosen.fail_on_shared and not chosen.take_over:
+            self._trouble[key] = "it belongs to another application"
+            return Difference(key, Verdict.CHANGED, why=self._trouble[key])
+        manifest = (
+            respect(resource.manifest, key, live, self._application.ignored)
+            if chosen.respect_ignored
+            else resource.manifest
+        )
+        known = digest(manifest), version_of(live)
+        last = self._kept.verdicts.get(key)
+        if last is not None and last[0] == known[0] and (last[1] == known[1] or self._unmoved(key, live, last[2])):
+            self._kept.verdicts[key] = (*known, last[2])
+            return last[2]
+        found = self._tried(replace(resource, manifest=manifest), live, force=chosen.conflicts is Conflicts.FORCE)
+        if found.verdict is Verdict.SAME and owner != self._set_id:
+            found = replace(
+                found, verdict=Verdict.CHANGED, fields=((".metadata.labels", ""),), why="it is not marked as ours yet"
+            )
+        if found.verdict is not Verdict.UNKNOWN:
+            self._kept.verdicts[key] = (*known, found)
+        return found
+
+    def _unmoved(self, key: Key, live: Json, last: Difference) -> bool:
+        """Say whether only what nobody compares has changed, as the status: then the answer would be the same."""
+        ignored = self._application.ignored
+        return last.before is not None and last.before == self._same(key, live, ignored).before
+
+    def _same(self, key: Key, live: Json, ignored: Iterable[Ignored]) -> Difference:
+        return compare(key, live, live, ignored, secret_key=self._secret_key)
+
+    def _tried(self, resource: Resource, live: Json, *, force: bool) -> Difference:
+        key = resource.key
+        try:
+            predicted = self._cluster.apply(resource, dry_run=True, force=force, as_user=self._as_user)
+        except (Absent, UnknownKind):
+            return Difference(key, Verdict.MISSING)
+        except Conflict as err:
+            return Difference(key, Verdict.CHANGED, err.fields, why=str(err))
+        except Unreachable:
+            raise
+        except ClusterError as err:
+            self._trouble[key] = str(err)
+            return Difference(key, Verdict.CHANGED, why=str(err))
+        return compare(key, live, predicted, self._application.ignored, secret_key=self._secret_key)
+
+    def _extra(self, key: Key) -> Difference | None:
+        try:
+            live = self._look(key)
+        except UnknownKind:
+            return None
+        if live is None:
+            return None
+        self._live[key] = live
+        return compare(key, live, None, secret_key=self._secret_key)
+
+
+def statuses(
+    wanted: Desired, compared: Compared, exists: Callable[[Key], bool | None], now: datetime
+) -> tuple[ResourceStatus, ...]:
+    """Return how every object of an application stands, the healthy and synced among them too."""
+    desired_by_key = {resource.key: resource for resource in wanted.members}
+    found = []
+    for difference in compared.differences:
+        live = compared.live.get(difference.key)
+        one = status.of_object(
+            difference,
+            desired_by_key.get(difference.key),
+            Resource(difference.key, "", live) if live else None,
+            health(live, exists, now),
+        )
+        if one is not None:
+            found.append(one)
+    return tuple(found)
+
+
+def health(live: Json | None, exists: Callable[[Key], bool | None], now: datetime) -> HealthStatus | None:
+    """Return how a live object is, None for one that is not there or has no health."""
+    if live is None:
+        return None
+    asked = {key: exists(key) for key in needs(live)}
+    return health_of(live, exists=asked.get, now=now)
