@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -179,15 +183,23 @@ def test_a_chart_may_be_linked_from_inside_and_never_from_outside(tmp_path: Path
         render(tmp_path, tree=CHART, links={"charts/api/templates/more": "/etc"})
 
 
-@pytest.mark.parametrize(
-    "schema",
-    [
-        pytest.param('{"properties": {"a": {"$ref": "%s"}}}', id="a reference"),
-        pytest.param('{"$schema": "%s"}', id="a schema of the schema"),
-        pytest.param('{"\\u0024ref": "%s"}', id="a reference in disguise"),
-    ],
-)
-def test_a_schema_that_lies_elsewhere_is_not_fetched(tmp_path: Path, schema: str) -> None:
+SUB = "{apiVersion: v2, name: sub, version: 0.1.0}"
+
+
+def pack(contents: dict[str, str]) -> bytes:
+    """A packed chart."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as archive:
+        for name, text in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return made.getvalue()
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, list[str]]]:
+    """A server on loopback, and what it was asked for."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -204,13 +216,39 @@ def test_a_schema_that_lies_elsewhere_is_not_fetched(tmp_path: Path, schema: str
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            tree = CHART | {"charts/api/values.schema.json": schema % f"http://127.0.0.1:{server.server_port}/x"}
-            rendered = render(tmp_path, tree=tree)
+            yield f"http://127.0.0.1:{server.server_port}", asked
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        pytest.param('{"properties": {"a": {"$ref": "%s"}}}', id="a reference"),
+        pytest.param('{"$schema": "%s"}', id="a schema of the schema"),
+        pytest.param('{"\\u0024ref": "%s"}', id="a reference in disguise"),
+        pytest.param('{"$ref": "%s", "x": ' + "9" * 5000 + "}", id="a number that Python does not read"),
+        pytest.param('{"$ref": "%s", "x": ' + "[" * 5000 + "]" * 5000 + "}", id="too deep for Python"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True], ids=["of the chart", "of a packed one"])
+def test_a_schema_that_lies_elsewhere_is_not_fetched(tmp_path: Path, schema: str, packed: bool) -> None:
+    with listening() as (address, asked):
+        text = schema.replace("%s", f"{address}/x")
+        path = "charts/api/charts/sub.tgz" if packed else "charts/api/values.schema.json"
+        data = pack({"sub/Chart.yaml": SUB, "sub/values.schema.json": text}) if packed else text
+        rendered = render(tmp_path, tree=CHART | {path: data})
     assert asked == []
-    assert rendered.warnings == ("charts/api/values.schema.json: it refers to other files, so no values are checked",)
+    assert rendered.warnings == (f"{path}: its schema refers to other places, so no values are checked",)
+
+
+def test_a_packed_chart_that_is_well_is_checked(tmp_path: Path) -> None:
+    chart = pack({"sub/Chart.yaml": SUB, "sub/values.schema.json": '{"properties": {"a": {"type": "integer"}}}'})
+    tree = CHART | {"charts/api/charts/sub.tgz": chart}
+    assert render(tmp_path, tree=tree).warnings == ()
+    with pytest.raises(ManifestError, match="got string, want integer"):
+        render(tmp_path, Helm(values="sub: {a: text}"), tree=tree)
 
 
 def test_a_schema_of_its_own_is_checked(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from updater.errors import ManifestError
 from updater.model.stream import MAX_DEPTH
@@ -216,3 +218,42 @@ def test_json_nests_as_deep_as_yaml() -> None:
     text = '{"a":' * (MAX_DEPTH - 1) + "{}" + "}" * (MAX_DEPTH - 1)
     assert len(load_all(text, "x.yaml")) == 1
     assert load_all(text, "x.yaml") == load_all(f"--- {text}", "x.yaml")
+
+
+_SYNTAX = "a|b: |- |? |: |{|}|[|]|,|&a |*a |<<: |!!int |!!binary |!x |'|\"|>-\n|\n|  |\t|#|---\n|...\n|%TAG ! x\n"
+_SAID = "kind: List\n|items: |1e3|0o7|.inf|~|\ufeff|\x00|\x85|\u2028|\U0001f600|\ud800"
+PIECES = st.sampled_from([*_SYNTAX.split("|"), *_SAID.split("|")])
+LEAVES = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text()
+VALUES = st.recursive(
+    LEAVES | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.lists(PIECES, max_size=30).map("".join) | st.text(max_size=60))
+@settings(deadline=None)  # a loaded machine is no failure
+def test_whatever_it_is_there_are_manifests_or_a_reason(text: str) -> None:
+    found, why = [], ""
+    try:
+        found = load_all(text, "x.yaml")
+    except ManifestError as error:
+        why = str(error)
+    assert not why or why.startswith("x.yaml:")
+    assert json.loads(json.dumps(found)) == found
+
+
+@given(st.dictionaries(st.text(), VALUES, min_size=1, max_size=4).filter(lambda value: value.get("kind") is None))
+@settings(deadline=None)  # a loaded machine is no failure
+def test_json_is_read_alike_as_json_and_as_yaml(value: dict[str, Any]) -> None:
+    text = json.dumps(value)
+    read = load_all(text, "x.json")
+    assert same(read[0], json.loads(text, parse_int=_go, parse_float=_go))
+    if "\\ud" not in text:  # a pair of halves is a character in JSON, and an error in YAML
+        assert same(read[0], load_all(f"---\n{text}", "x.yaml")[0])
+
+
+def _go(text: str) -> int | float:
+    number = float(text)
+    exact = int(text) if text.lstrip("-").isdigit() else int(number) if number.is_integer() else None
+    return exact if exact is not None and -(2**63) <= exact < 2**63 else number

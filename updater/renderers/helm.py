@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections.abc import Mapping
+import tarfile
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
@@ -21,6 +24,7 @@ _CHART = "Chart.yaml"
 _SCHEMA = "values.schema.json"
 _COMMA = re.compile(r"(?<!\\),")
 _OFFICIAL = re.compile(r"https?://json-schema\.org/")
+MAX_PACKED = 64 << 20  # bytes of a packed chart, once unpacked
 _VENDORED = "must be vendored in charts/"
 
 
@@ -59,7 +63,7 @@ class Helm(Renderer):
         contents = files.read(self.reads(files, source))
         program = tools.find(self.programs, folder)
         what = f"helm template {shown(folder)}"
-        elsewhere = [path for path in sorted(contents) if path.endswith(_SCHEMA) and _refers(contents[path])]
+        elsewhere = [path for path in sorted(contents) if _unsafe(path, contents[path])]
         with tools.room() as room:
             chart = {path: contents[path] for path in files.below(folder)}
             room.write(chart)
@@ -75,7 +79,7 @@ class Helm(Renderer):
             except ManifestError as error:
                 hint = f" (the charts that it depends on {_VENDORED})" if "charts/ directory" in str(error) else ""
                 raise ManifestError(f"{error}{hint}") from None
-        warnings = [f"{shown(path)}: it refers to other files, so no values are checked" for path in elsewhere]
+        warnings = [f"{shown(path)}: its schema refers to other places, so no values are checked" for path in elsewhere]
         return Rendered(tuple(resources(load(output, what), what)), tuple(warnings))
 
 
@@ -147,12 +151,39 @@ def _escaped(value: str) -> str:
     return value if value.startswith("{") and value.endswith("}") else _COMMA.sub(r"\\,", value)
 
 
+def _unsafe(path: str, data: bytes) -> bool:
+    """Whether a file is a schema that refers to other places, or a packed chart with such a schema."""
+    if path.endswith(_SCHEMA):
+        return _refers(data)
+    return path.endswith((".tgz", ".tar.gz")) and any(map(_refers, _packed(data)))
+
+
+def _packed(data: bytes) -> Iterator[bytes]:
+    """Yield the schemas of a packed chart; what cannot be looked through counts as a broken one."""
+    left = MAX_PACKED
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r|gz") as archive:
+            for member in archive:
+                left -= member.size
+                if left < 0 or member.name.endswith((".tgz", ".tar.gz")):
+                    yield b""
+                    return
+                file = archive.extractfile(member) if member.name.endswith(_SCHEMA) and member.isfile() else None
+                if file:
+                    yield file.read()
+    except (tarfile.TarError, OSError, EOFError, zlib.error):
+        yield b""
+
+
 def _refers(data: bytes) -> bool:
-    """Whether a schema refers to anything but itself: helm would fetch it, from the network or from this machine."""
+    """Whether a schema refers to anything but itself: helm would fetch it, from the network or from this machine.
+
+    Go reads some JSON that Python does not, so what cannot be read here counts as such.
+    """
     try:
         waiting = [json.loads(data)]
     except (ValueError, RecursionError):
-        return False  # helm cannot read it either, and says so
+        return True
     while waiting:
         value = waiting.pop()
         if isinstance(value, list):

@@ -19,11 +19,13 @@ from updater.sync.dialect import load, load_all
 NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
 _ANY = ("resources", "bases", "components")  # files or folders
-_STEPS = ("generators", "transformers", "validators")  # files or folders, or written in place
+_STEPS = ("generators", "transformers", "validators")  # files, or written in place
 _FILES = ("crds", "configurations", "paths")
 _ENTRIES = ("patches", "patchesJson6902", "replacements")  # with a `path` in each
 _MAPS = ("configMapGenerator", "secretGenerator")
 _REFUSED = ("helmCharts", "helmChartInflationGenerator", "helmGlobals")
+_NESTED = ("patchesStrategicMerge", "openapi", "files", "envs", "env", "path")
+_KEYS = {key.casefold(): key for key in (*_ANY, *_STEPS, *_FILES, *_ENTRIES, *_MAPS, *_REFUSED, *_NESTED)}
 _FUNCTION = "config.kubernetes.io/function"
 _REMOTE = re.compile(r"(?i)[a-z][a-z0-9+.-]*://|git::|gh:|[\w.-]+@[^/]+[:/]|(?:www\.)?github\.com[:/]")
 _IMAGE = re.compile(r"(?P<name>[^@]*?)(?::(?P<tag>[^/:@]*))?(?:@(?P<digest>.*))?", re.DOTALL)
@@ -101,6 +103,7 @@ class _Closure:
                     self._kustomization(document, folder, path)
 
     def _kustomization(self, document: Mapping[str, Any], folder: str, by: str) -> None:
+        _spelled(document, shown(by))
         for key in _REFUSED:
             if document.get(key):
                 raise ManifestError(f"{shown(by)}: {key} is not supported: it would run Helm and fetch charts")
@@ -118,7 +121,7 @@ class _Closure:
             for entry in _texts(document.get(key)):
                 self._file(entry, folder, f"{by}: {key}")
         for entry in _texts(document.get("patchesStrategicMerge")):
-            if not _in_place(entry):
+            if not _in_place(entry, f"{by}: patchesStrategicMerge"):
                 self._file(entry, folder, f"{by}: patchesStrategicMerge")
         for key in _ENTRIES:
             for one in _mappings(document.get(key)):
@@ -129,6 +132,7 @@ class _Closure:
         self._paths(_mapping(document.get("openapi")), ("path",), folder, f"{by}: openapi")
 
     def _sources(self, generator: Mapping[str, Any], folder: str, by: str) -> None:
+        _spelled(generator, by)
         for entry in _texts(generator.get("files")):
             self._file(entry.partition("=")[2] if "=" in entry else entry, folder, by)
         for entry in _texts(generator.get("envs")):
@@ -136,18 +140,21 @@ class _Closure:
         self._paths(generator, ("env",), folder, by)
 
     def _paths(self, holder: Mapping[str, Any], keys: tuple[str, ...], folder: str, by: str) -> None:
+        _spelled(holder, by)
         for key in keys:
             entry = holder.get(key)
             if isinstance(entry, str) and entry:
                 self._file(entry, folder, by)
 
     def _step(self, entry: str, folder: str, by: str) -> None:
-        if _in_place(entry):
+        if _in_place(entry, by):
             self._configured(load_all(entry, by), folder, by)
             return
-        path = self._either(entry, folder, by)
-        if path is not None:
-            self._configured(self._files.parsed(path), folder, shown(path))
+        path = self._local(entry, folder, by)
+        if self._files.is_folder(path):  # its patches could make of it what was never looked at
+            raise ManifestError(f"{by}: {shown(path)} is a folder, expected a file")
+        self._file(entry, folder, by)
+        self._configured(self._files.parsed(path), folder, shown(path))
 
     def _configured(self, documents: list[Mapping[str, Any]], folder: str, by: str) -> None:
         for document in documents:
@@ -160,16 +167,15 @@ class _Closure:
             self._paths(document, ("path",), folder, by)
             self._sources(document, folder, by)
 
-    def _either(self, entry: str, folder: str, by: str) -> str | None:
-        """Take a file, or what a folder holds; return the path where it is a file."""
+    def _either(self, entry: str, folder: str, by: str) -> None:
+        """Take a file, or what a folder holds."""
         path = self._local(entry, folder, by)
         if self._files.is_file(path):
             self._add(path)
-            return path
-        if not self._files.is_folder(path):
+        elif self._files.is_folder(path):
+            self._enter(path, by)
+        else:
             raise ManifestError(f"{by}: {shown(path)} is not in the repository")
-        self._enter(path, by)
-        return None
 
     def _file(self, entry: str, folder: str, by: str) -> None:
         path = self._local(entry, folder, by)
@@ -178,8 +184,9 @@ class _Closure:
         self._add(path)
 
     def _local(self, entry: str, folder: str, by: str) -> str:
-        if _REMOTE.match(entry) or "?" in entry:  # `?ref=` stands in references to Git alone
-            raise ManifestError(redact(f"{by}: {shown(entry)} is remote; only what is in the repository is rendered"))
+        _here(entry, by)
+        if "?" in entry:  # `?ref=` stands in references to Git alone
+            raise _remote(entry, by)
         path = within(folder, entry)
         if path is None:
             raise ManifestError(f"{by}: {shown(entry)} leads out of the repository")
@@ -191,8 +198,26 @@ class _Closure:
             raise ManifestError(f"{shown(path)}: more than {MAX_FILES} files")
 
 
-def _in_place(entry: str) -> bool:
-    """Whether it is YAML, and not the name of a file."""
+def _here(entry: str, by: str) -> None:
+    if _REMOTE.match(entry):
+        raise _remote(entry, by)
+
+
+def _remote(entry: str, by: str) -> ManifestError:
+    return ManifestError(redact(f"{by}: {shown(entry)} is remote; only what is in the repository is rendered"))
+
+
+def _spelled(document: Mapping[str, Any], by: str) -> None:
+    """Refuse `Resources`, and letters that only fold alike: kustomize takes them for `resources`, behind our back."""
+    for key in document:
+        known = _KEYS.get(key.casefold(), key)
+        if key != known:
+            raise ManifestError(f"{by}: found the key {shown(key)}, expected {known}")
+
+
+def _in_place(entry: str, by: str) -> bool:
+    """Whether it is YAML, and not the name of a file. An address is neither."""
+    _here(entry, by)
     return "\n" in entry or entry.lstrip().startswith("{") or ": " in entry
 
 

@@ -186,6 +186,10 @@ def _check(root: Any) -> None:
 
 
 def _from_yaml(text: str) -> Iterator[tuple[int, Any]]:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Broken(text.count("\n", 0, error.start) + 1, "not text: it holds half a character") from None
     found = spans(text)
     if len(found) > MAX_DOCUMENTS:
         raise Broken(1, f"too large: {len(found)} documents, at most {MAX_DOCUMENTS} are read")
