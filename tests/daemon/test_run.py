@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import queue
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -298,3 +299,16 @@ def test_a_hold_that_ended_while_the_daemon_was_away_is_told_when_it_is_back(
         sink.wait(2, PATIENCE)
         assert daemon.stop() == 0
     assert kinds(sink) == ["hold_expired", "image_updated"]
+
+
+def test_a_state_that_cannot_be_read_is_said_without_a_trace_and_polling_goes_on(path: WholePath) -> None:
+    with running(path) as daemon:
+        daemon.wait("decided", outcome="up_to_date")
+        with closing(sqlite3.connect(path.data / "state.db", timeout=PATIENCE)) as state:
+            state.execute("ALTER TABLE heads RENAME TO away")
+            assert "no such table: heads" in daemon.wait("state_not_read")["error"]
+            state.execute("ALTER TABLE away RENAME TO heads")
+        path.push("acme/api", "1.1.0")
+        daemon.wait("committed")
+        assert daemon.stop() == 0
+    assert [event for event in daemon.seen if event["event"] == "cycle_failed"] == []
