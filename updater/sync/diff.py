@@ -11,8 +11,9 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 from base64 import b64decode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import unified_diff
 from itertools import islice
 from typing import Any
@@ -34,6 +35,7 @@ _NOT_COMPARED = frozenset(
     {"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"}  # the server's own
 )
 _OURS = {"labels": {PART_OF}, "annotations": {TRACKING, LAST_APPLIED}}
+_HASHED = re.compile(r"hidden:[0-9a-f]{16}")
 _KEY_FIELDS = ("name", "mountPath", "containerPort", "port", "key", "type", "ip", "devicePath", "topologyKey")
 
 
@@ -96,7 +98,7 @@ def _compared(key: Key, manifest: Mapping[str, Any] | None, fields: Mapping[str,
     found = {name: value for name, value in strip(manifest, fields).items() if name != "status"}
     if isinstance(metadata := found.get("metadata"), Mapping):
         found["metadata"] = dict(_metadata(metadata))
-    return _hidden(key, found, secret_key) if (key.group, key.kind) == ("", "Secret") else found
+    return hidden(key, found, secret_key) if (key.group, key.kind) == ("", "Secret") else found
 
 
 def _metadata(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -110,16 +112,29 @@ def _metadata(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, rest
 
 
-def _hidden(key: Key, manifest: dict[str, Any], secret_key: bytes) -> dict[str, Any]:
-    """Return a Secret with hashes for values; `stringData` is what the server makes `data` of."""
-    data: dict[str, str] = {}
+def hidden(key: Key, manifest: Mapping[str, Any], secret_key: bytes) -> dict[str, Any]:
+    """Return a Secret with hashes for values; one that has them already stays as it is.
+
+    `stringData` is what the server makes `data` of. What kubectl noted as last applied holds the values too, and goes.
+    """
+    found, data = dict(manifest), dict[str, str]()
     for where, decode in (("data", _decoded), ("stringData", str.encode)):
-        values = manifest.pop(where, None)
+        values = found.pop(where, None)
         for name, value in values.items() if isinstance(values, Mapping) else [("", values)] if values else []:
-            raw = decode(value) if isinstance(value, str) else json.dumps(value, default=str).encode()
-            told = f"{key}\0{name}\0".encode()
-            data[str(name)] = f"hidden:{hmac.new(secret_key, told + raw, hashlib.sha256).hexdigest()[:16]}"
-    return {**manifest, "data": data} if data else manifest
+            data[str(name)] = _hash(f"{key}\0{name}\0", value, decode, secret_key)
+    metadata = found.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+    if isinstance(metadata, Mapping) and isinstance(annotations, Mapping) and LAST_APPLIED in annotations:
+        kept = {name: value for name, value in annotations.items() if name != LAST_APPLIED}
+        found["metadata"] = {**metadata, "annotations": kept}
+    return {**found, "data": data} if data else found
+
+
+def _hash(told: str, value: Any, decode: Callable[[str], bytes], secret_key: bytes) -> str:
+    if isinstance(value, str) and _HASHED.fullmatch(value):
+        return value  # no base64 has a colon
+    raw = decode(value) if isinstance(value, str) else json.dumps(value, default=str).encode()
+    return f"hidden:{hmac.new(secret_key, told.encode() + raw, hashlib.sha256).hexdigest()[:16]}"
 
 
 def _decoded(text: str) -> bytes:
