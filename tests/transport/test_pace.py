@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from updater.transport.pace import Budget, backoff
+from updater.transport.pace import Breaker, Budget, Pass, backoff
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,71 @@ def test_threads_get_turns_one_after_the_other() -> None:
 def test_a_budget_of_nothing_is_refused(rate: float, burst: int) -> None:
     with pytest.raises(ValueError, match="positive"):
         Budget(rate, burst)
+
+
+class Broken:
+    """A breaker, with a clock that stands and luck that always waits longest."""
+
+    def __init__(self, failures: int = 3) -> None:
+        self.now = 0.0
+        self.breaker = Breaker(failures, base=1.0, cap=60.0, clock=lambda: self.now, random=lambda: 1.0)
+
+    def ask(self, worked: bool | None) -> None:
+        leave = self.breaker.enter()
+        assert leave is not None
+        self.breaker.leave(leave, worked)
+
+
+def test_a_breaker_opens_after_failures_in_a_row() -> None:
+    broken = Broken()
+    for worked in (False, False, True, False, False):
+        broken.ask(worked)
+    assert not broken.breaker.open
+    broken.ask(worked=False)
+    assert broken.breaker.open
+    assert broken.breaker.enter() is None
+
+
+def test_an_open_breaker_lets_one_probe_at_a_time_pass() -> None:
+    broken = Broken(1)
+    broken.ask(worked=False)
+    assert broken.breaker.wait == 1.0
+    broken.now = 1.0
+    probe = broken.breaker.enter()
+    assert probe == Pass(probe=True)
+    assert broken.breaker.enter() is None
+    broken.breaker.leave(probe, worked=True)
+    assert not broken.breaker.open
+    assert broken.breaker.enter() == Pass(probe=False)
+
+
+def test_probes_that_fail_come_further_apart_up_to_the_cap() -> None:
+    broken = Broken(1)
+    waits = []
+    for _ in range(9):
+        broken.ask(worked=False)
+        waits.append(broken.breaker.wait)
+        broken.now += broken.breaker.wait
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+
+
+def test_a_probe_that_learns_nothing_makes_way_for_the_next() -> None:
+    broken = Broken(1)
+    broken.ask(worked=False)
+    broken.now = 1.0
+    broken.ask(worked=None)
+    assert broken.breaker.open
+    broken.ask(worked=True)
+    assert not broken.breaker.open
+
+
+def test_stragglers_do_not_disturb_an_open_breaker() -> None:
+    broken = Broken(2)
+    stragglers = [broken.breaker.enter() for _ in range(6)]
+    for straggler in stragglers[:5]:
+        assert straggler is not None
+        broken.breaker.leave(straggler, worked=False)
+    assert broken.breaker.wait == 1.0
+    assert stragglers[5] is not None
+    broken.breaker.leave(stragglers[5], worked=True)
+    assert not broken.breaker.open

@@ -18,7 +18,6 @@ from updater.errors import Refused, Unreachable
 from updater.transport.pace import Breaker, Budget, Pass, backoff
 
 TRIES = 3  # of a read whose connection breaks
-STREAM_GRACE = 15.0  # seconds that a stream may outlive what the server promised; then its connection is dead
 DEFAULT_PAUSE = 1.0  # seconds to wait after 429 without Retry-After
 BACKOFF_BASE, BACKOFF_CAP = 0.2, 2.0  # seconds
 
@@ -36,11 +35,13 @@ class Asker:
         burst: int,
         impersonate: str | None,
         request_seconds: float,
+        stream_grace: float,
         sleep: Callable[[float], object],
         breaker: Breaker,
     ) -> None:
         self.name = name
         self._source, self._impersonate, self._seconds, self._sleep = login.source, impersonate, request_seconds, sleep
+        self._stream_grace = stream_grace
         self._wire = Wire(login.server, connections=concurrency)
         self._turns = threading.BoundedSemaphore(concurrency)
         self._budget = Budget(rate, burst) if rate is not None else None
@@ -83,7 +84,7 @@ class Asker:
                 with self._leave(question) as leave:
                     answer, lines = self._opened(request, question, exchange, stack)
                     leave.learn(answer, question)
-                exchange.deadline = time.monotonic() + seconds + STREAM_GRACE
+                exchange.deadline = time.monotonic() + seconds + self._stream_grace
                 yield answer, lines
         finally:
             with self._lock:

@@ -81,6 +81,7 @@ class Cluster:
     rate, burst       requests a second, and at once; rate None: no limit
     impersonate       the user as whom everything is asked, e.g. system:serviceaccount:NAMESPACE:NAME
     request_seconds   total time for one request, with its tries and the wait for a turn
+    stream_grace      seconds that a watch may outlive what the server promised; then its connection is dead
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Cluster:
         burst: int = 40,
         impersonate: str | None = None,
         request_seconds: float = 30.0,
+        stream_grace: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
         breaker: Breaker | None = None,
@@ -107,6 +109,7 @@ class Cluster:
             burst=burst,
             impersonate=impersonate,
             request_seconds=request_seconds,
+            stream_grace=stream_grace,
             sleep=sleep,
             breaker=breaker or Breaker(clock=clock),
         )

@@ -115,11 +115,12 @@ class Wire:
         with _translated(exchange), exchange.bounding():
             response = self._ask(request, exchange, identity)
             try:
-                data = response.read(request.max_bytes + 1, decode_content=False)
+                announced = (response.length_remaining or 0) > request.max_bytes
+                data = b"" if announced else response.read(request.max_bytes + 1, decode_content=False)
             finally:
                 exchange.done()
                 response.close()  # of one that was read to its end, the connection is back in the pool already
-        if len(data) > request.max_bytes:
+        if announced or len(data) > request.max_bytes:
             raise NoAnswer(f"the answer is larger than {request.max_bytes} bytes")
         if response.length_remaining:
             raise NoAnswer("the answer was cut off", reset=True)
