@@ -1,7 +1,7 @@
 """`updater demo`: the whole path on this machine, told as it happens; nothing needs to be installed but git.
 
-A registry, a Git server and a DingTalk robot on loopback, three applications that name one image in three ways, the
-daemon as a process of its own, one pushed tag, one commit, one message.
+A registry, a Git server, two stand-ins for clusters and a DingTalk robot on loopback, three files that name one image
+in three ways, the daemon as a process of its own, one pushed tag, one commit, two deliveries, and what people are told.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.syntax import Syntax
 
+from updater.demo.cluster import ClusterServer
 from updater.demo.git_server import GitServer
 from updater.demo.image import push_image
 from updater.demo.registry import EmbeddedRegistry
@@ -32,6 +33,7 @@ from updater.demo.sink import MessageSink
 PATIENCE = 20.0  # seconds to wait for any one thing; the whole story takes a few
 REPOSITORY = "acme/shop"
 BEFORE, AFTER = ("1.3.0", "1.4.0", "1.4.1"), "1.5.0"
+CLUSTERS = ("cloud", "on-premises")
 ROBOT, SECRET = "demo-robot", "SEC-of-the-demo"  # of a robot that is on this machine alone
 STRAY = ("2.0.0-rc.1", "latest", "20240101")  # what must not be picked
 
@@ -67,6 +69,19 @@ image:
   tag: 1.4.1          # one line changes, nothing else
   pullPolicy: IfNotPresent
 """
+APPLICATION = """\
+apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata:
+  name: shop-{cluster}
+  labels: {{consistency-group: shop}}
+spec:
+  source: {{repoURL: "{url}", path: apps/shop}}
+  destination: {{name: {cluster}, namespace: shop}}
+  syncPolicy:
+    automated: {{prune: true, selfHeal: true}}
+    syncOptions: [CreateNamespace=true]
+"""
 CONFIG = """\
 data: {data}
 registries:
@@ -81,6 +96,13 @@ images:
 notifications:
   channels:
     - {{kind: dingtalk, url: "env:DEMO_ROBOT", secret: "env:DEMO_SECRET"}}
+  routes:
+    - {{events: [image_updated], group: 0s, channels: [dingtalk]}}
+    - {{events: [sync_succeeded, "health_*"], group: 2s, channels: [dingtalk]}}
+    - {{severity: warning, channels: [dingtalk]}}
+clusters:
+{clusters}applications:
+  - {{repository: fleet, path: applications}}   # Argo CD's manifests, as they are
 """
 
 out = Console(highlight=False, soft_wrap=True)
@@ -93,23 +115,33 @@ def tell(*, keep: bool = False) -> int:
         tempfile.TemporaryDirectory(prefix="updater-demo-") as name,
         EmbeddedRegistry() as registry,
         MessageSink(tokens=[ROBOT], secrets={ROBOT: SECRET}) as sink,
+        ExitStack() as closing,
     ):
         folder = Path(name)
+        clusters = {one: closing.enter_context(ClusterServer(folder / one)) for one in CLUSTERS}
         image = f"{registry.host}/{REPOSITORY}"
         for tag in (*BEFORE, *STRAY):
             push_image(registry.url, REPOSITORY, [tag])
         with GitServer(folder / "git") as git:
-            url = git.create("fleet", _files(image))
+            url = git.create("fleet", _files(image, f"{git.url}/fleet.git"))
             config = folder / "updater.yaml"
-            config.write_text(CONFIG.format(data=folder / "data", host=registry.host, url=url, image=image))
-            _opening(registry, url, sink, config)
+            places = "".join(f'  - {{name: {one}, kubeconfig: "file:{server.kubeconfig}"}}\n'
+                             for one, server in clusters.items())  # fmt: skip
+            config.write_text(
+                CONFIG.format(data=folder / "data", host=registry.host, url=url, image=image, clusters=places)
+            )
+            _opening(registry, url, clusters, sink, config)
             robot = {"DEMO_ROBOT": f"{sink.url}/robot/send?access_token={ROBOT}", "DEMO_SECRET": SECRET}
             with _daemon(config, robot) as events:
                 commit = _acts(registry, image, events)
                 if commit is None:
                     return 1
+                seconds = _delivered(commit, events)
+                if seconds is None:
+                    return 1
                 _explained(config)
                 _closing(folder / "git" / "fleet.git", commit)
+                _standing(config, seconds)
                 _told(sink)
                 _step(f"From nothing to this message in {time.monotonic() - started:.1f} s")
                 _where_next(config, url, registry, keep=keep)
@@ -118,19 +150,24 @@ def tell(*, keep: bool = False) -> int:
     return 0
 
 
-def _files(image: str) -> dict[str, bytes]:
+def _files(image: str, url: str) -> dict[str, bytes]:
+    manifests = {f"applications/{one}.yaml": APPLICATION.format(cluster=one, url=url).encode() for one in CLUSTERS}
     texts = {
         "apps/shop/deployment.yaml": DEPLOYMENT,
         "envs/prod/kustomization.yaml": KUSTOMIZATION,
         "charts/shop/values.yaml": VALUES,
     }
-    return {path: text.format(image=image).encode() for path, text in texts.items()}
+    return {path: text.format(image=image).encode() for path, text in texts.items()} | manifests
 
 
-def _opening(registry: EmbeddedRegistry, url: str, sink: MessageSink, config: Path) -> None:
-    _step("A registry, a Git server and a DingTalk robot run on this machine")
+def _opening(
+    registry: EmbeddedRegistry, url: str, clusters: Mapping[str, ClusterServer], sink: MessageSink, config: Path
+) -> None:
+    _step("A registry, a Git server, two clusters (stand-ins) and a DingTalk robot run on this machine")
     out.print(f"  registry  {registry.url}  {REPOSITORY}: {', '.join((*BEFORE, *STRAY))}")
     out.print(f"  git       {url}  (Deployment, kustomization, Helm values)")
+    for name, server in clusters.items():
+        out.print(f"  cluster   {server.url}  {name}")
     out.print(f"  dingtalk  {sink.url}  checks signatures and limits as the service does")
     _step(f"The configuration, whole: {config}")
     out.print(Syntax(config.read_text().rstrip(), "yaml", background_color="default"))
@@ -138,12 +175,42 @@ def _opening(registry: EmbeddedRegistry, url: str, sink: MessageSink, config: Pa
 
 def _acts(registry: EmbeddedRegistry, image: str, events: queue.Queue[dict[str, Any]]) -> dict[str, Any] | None:
     """Start, find nothing to do, see a new tag, commit; None when something did not come."""
-    _step("The daemon starts: what Git holds is the newest that the policy allows, so nothing happens")
-    if _await(events, "decided") is None:
+    _step("The daemon starts: Git holds the newest that the policy allows, and the clusters get what Git holds")
+    if _await(events, "decided") is None or _healthy(events, "") is None:
         return None
     _step(f"Somebody pushes {image}:{AFTER}")
     push_image(registry.url, REPOSITORY, [AFTER])
     return _await(events, "committed")
+
+
+def _healthy(events: queue.Queue[dict[str, Any]], revision: str) -> float | None:
+    """Wait until every cluster has a revision and is healthy; return the seconds."""
+    started, left = time.monotonic(), set(CLUSTERS)
+    while left:
+        event = _await(events, "application")
+        if event is None:
+            return None
+        arrived = event["sync"] == "Synced" and (not revision or revision.startswith(event["revision"]))
+        if event["health"] == "Healthy" and arrived:
+            left.discard(event["cluster"])
+    return time.monotonic() - started
+
+
+def _delivered(commit: dict[str, Any], events: queue.Queue[dict[str, Any]]) -> float | None:
+    _step("The commit is applied to both clusters, in order, after a dry run of everything")
+    return _healthy(events, commit["revision"])
+
+
+def _standing(config: Path, seconds: float) -> None:
+    _step(f"How the clusters stand, healthy {seconds:.1f} s after the commit: updater apps")
+    _run("apps", config)
+
+
+def _run(command: str, config: Path) -> None:
+    argv = [sys.executable, "-m", "updater", *command.split(), "--config", str(config)]
+    told = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=PATIENCE, env=_plain()).stdout
+    for line in told.rstrip().splitlines():
+        out.print(f"  {escape(line.rstrip())}")
 
 
 def _await(events: queue.Queue[dict[str, Any]], wanted: str) -> dict[str, Any] | None:
@@ -174,10 +241,7 @@ def _print_event(event: dict[str, Any]) -> None:
 
 def _explained(config: Path) -> None:
     _step("Why this one, and why not the others: updater explain shop")
-    command = [sys.executable, "-m", "updater", "explain", "shop", "--config", str(config)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE, env=_plain()).stdout
-    for line in told.rstrip().splitlines():
-        out.print(f"  {escape(line)}")
+    _run("explain shop", config)
 
 
 def _closing(repository: Path, commit: dict[str, Any]) -> None:
@@ -188,10 +252,20 @@ def _closing(repository: Path, commit: dict[str, Any]) -> None:
 
 
 def _told(sink: MessageSink) -> None:
-    _step("What the robot told its group")
-    sink.wait(1, PATIENCE)
-    for line in sink.texts[0].splitlines():
-        out.print(f"  {escape(line)}")
+    _step("What the robot told its group: the commit, and that it arrived")
+    end, count = time.monotonic() + PATIENCE, 1
+    while len(texts := _about_the_update(sink)) < 2:
+        count = max(count, len(sink.wait(count, max(0.1, end - time.monotonic())))) + 1
+    for text in texts:
+        for line in text.splitlines():
+            out.print(f"  {escape(line)}")
+        out.print()
+
+
+def _about_the_update(sink: MessageSink) -> list[str]:
+    texts = sink.texts
+    first = next((at for at, text in enumerate(texts) if AFTER in text), len(texts))
+    return texts[first : first + 2]
 
 
 def _where_next(config: Path, url: str, registry: EmbeddedRegistry, *, keep: bool) -> None:
@@ -199,6 +273,7 @@ def _where_next(config: Path, url: str, registry: EmbeddedRegistry, *, keep: boo
     if keep:
         out.print(f"    updater explain shop -c {config}    every tag with its verdict and why")
         out.print(f"    updater history -c {config}         the same commit, read back from Git")
+        out.print(f"    updater diff shop-cloud -c {config}")
         out.print(f"    git clone {url}")
         out.print(f"    the registry listens on {registry.url}; Ctrl-C ends everything")
         return

@@ -20,6 +20,7 @@ from updater.store.applications import Delivered
 from updater.store.journal import Condition, Standing, Writing
 
 SYNC, DRIFT, HEALTH, CLUSTER, ALIKE = "sync", "drift", "health", "cluster", "alike"  # topics
+SHORT = 12  # characters of a revision that people are shown
 MAX_NAMES = 20  # objects that one event names
 
 
@@ -124,9 +125,8 @@ class _Announcing:
             Kind.SYNC_SUCCEEDED if last.phase is Phase.SUCCEEDED else Kind.SYNC_FAILED,
             self.now,
             self.subject,
-            old=before.applied or None if before else None,
-            new=last.revision,
-            digest=self.step.status.rendered,
+            old=before.applied[:SHORT] or None if before else None,
+            new=last.revision[:SHORT],
             why=redact(last.message),
             commit=last.revision,
             commit_url=self.step.commit_url,
@@ -151,11 +151,11 @@ class _Announcing:
         if status.sync is SyncStatus.OUT_OF_SYNC and self.step.drifting:
             names = sorted(str(one.key) for one in status.resources if one.sync is SyncStatus.OUT_OF_SYNC)
             event = Event(
-                Kind.OUT_OF_SYNC, self.now, self.subject, new=status.revision, why=redact(self.step.drifting),
-                digest=_digest(f"{status.rendered} {names}"), images=tuple(names[:MAX_NAMES]), commit=status.revision,
-                commit_url=self.step.commit_url,
+                Kind.OUT_OF_SYNC, self.now, self.subject, new=status.revision[:SHORT], why=redact(self.step.drifting),
+                images=tuple(names[:MAX_NAMES]), commit=status.revision, commit_url=self.step.commit_url,
             )  # fmt: skip
-        self._stand(DRIFT, event, event.digest if event else None, found, new=new)
+        names = [str(one.key) for one in status.resources if one.sync is SyncStatus.OUT_OF_SYNC]
+        self._stand(DRIFT, event, _digest(f"{status.rendered} {sorted(names)}"), found, new=new)
 
     def _health(self, found: Writing, *, new: bool) -> None:
         """Degraded until Healthy again: what is on its way back is not yet back."""
@@ -164,14 +164,16 @@ class _Announcing:
             bad = [one for one in status.resources if one.health and one.health.health is Health.DEGRADED]
             why = "; ".join(f"{one.key}: {one.health.message}" for one in bad[:3] if one.health)
             event = Event(
-                Kind.HEALTH_DEGRADED, self.now, self.subject, new=status.revision, why=redact(why),
+                Kind.HEALTH_DEGRADED, self.now, self.subject, new=status.revision[:SHORT], why=redact(why),
                 commit=status.revision, commit_url=self.step.commit_url,
             )  # fmt: skip
             self._stand(HEALTH, event, status.rendered, found, new=new)
         elif status.health is Health.HEALTHY and last is not None:
             found.ended.append(last)
             found.events.append(
-                Event(Kind.HEALTH_RECOVERED, self.now, self.subject, new=status.revision, commit=status.revision)
+                Event(
+                    Kind.HEALTH_RECOVERED, self.now, self.subject, new=status.revision[:SHORT], commit=status.revision
+                )
             )
 
     def _stand(self, topic: str, event: Event | None, key: str | None, found: Writing, *, new: bool) -> None:
