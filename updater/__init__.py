@@ -8,7 +8,7 @@ The floors; imports only go down, rooms with `|` between them do not know each o
     5  pipeline                look, find -> scan, facts -> decide, resolve -> edit -> commit; update.py is the loop
                                tell -> route -> notify: what changed, who is told, until it is there
     4  config                  the operator's YAML as typed values, errors with file:line:column
-    3  registry | git | notifiers | store       effects: the only rooms with windows
+    3  registry | git | renderers | notifiers | store   effects: the only rooms with windows
        transport               what they share: http, process, pace, lock
     2  policies | editors | messages | sync | health   decisions: values in, values out
     1  plugins > model > secrets > errors

@@ -87,7 +87,7 @@ def weight(resources: Iterable[Resource]) -> int:
     waiting: list[Any] = [resource.manifest for resource in resources]
     while waiting:
         value = waiting.pop()
-        total += 64
+        total += 80
         if isinstance(value, dict):
             total += 64 * len(value)
             waiting += value.values()
