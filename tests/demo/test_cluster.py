@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,11 @@ def test_what_is_not_served_is_a_plain_404(ask: Raw, path: str) -> None:
     assert (said.code, said.raw) == (404, b"404 page not found\n")
 
 
+@pytest.mark.parametrize("path", ["/version", "/readyz", "/livez", "/healthz"])
+def test_health_and_version_need_no_login(ask: Raw, path: str) -> None:
+    assert ask("GET", path, authorization="").code == 200
+
+
 # ------------------------------------------------------------------------------ errors
 
 
@@ -202,8 +208,31 @@ REFUSALS = {
         "PUT configmaps/there", config_map("there", resourceVersion="1"), 409, "Conflict",
         f'Operation cannot be fulfilled on configmaps "there": {_STALE}', {"name": "there", "kind": "configmaps"},
     ),
-    "an object without a kind": Refused(
-        "POST configmaps", {"data": {}}, 400, "BadRequest", "Object 'Kind' is missing in"
+    "an object of another kind": Refused(
+        "POST configmaps", config_map("a") | {"kind": "Secret"}, 400, "BadRequest",
+        'Secret in version "v1" cannot be handled as a ConfigMap',
+    ),
+    "an object of another version": Refused(
+        "POST configmaps", config_map("a") | {"apiVersion": "apps/v1"}, 400, "BadRequest",
+        "the API version in the data (apps/v1) does not match the expected API version (v1)",
+    ),
+    "a key that no data can have": Refused(
+        "POST configmaps", config_map("a", {"a b": "1"}), 422, "Invalid",
+        'ConfigMap "a" is invalid: data[a b]: Invalid value: "a b": a valid config key must consist of',
+    ),
+    "annotations of more than 256 KiB": Refused(
+        "POST configmaps", config_map("a", annotations={"a": "x" * (256 << 10)}), 422, "Invalid",
+        'ConfigMap "a" is invalid: metadata.annotations: Too long',
+    ),
+    "more than a mebibyte of data": Refused(
+        "POST configmaps", config_map("a", {"a": "x" * (1 << 20), "b": "x"}), 422, "Invalid", "Too long"
+    ),
+    "a body of more than 3 MiB": Refused(
+        "POST configmaps", config_map("a", {"a": "x" * (3 << 20)}), 413, "RequestEntityTooLarge",
+        "Request entity too large: limit is 3145728",
+    ),
+    "a secret that is no base64": Refused(
+        "POST secrets", {"metadata": {"name": "s"}, "data": {"k": "***"}}, 400, "BadRequest", "Secret in version",
     ),
     "a field that is no selector": Refused(
         "GET configmaps?fieldSelector=data.a%3Db", None, 400, "BadRequest", "field label not supported"
@@ -813,6 +842,37 @@ def test_a_list_can_be_streamed_until_a_bookmark_says_that_it_is_whole(ask: Raw,
     assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
 
 
+def test_a_watch_replays_to_what_a_list_says_however_many_write(cluster: Cluster, ask: Raw, space: str) -> None:
+    def write(worker: int) -> None:
+        with Raw(cluster) as mine:
+            for number in range(40):
+                name = f"m-{(worker + number) % 5}"
+                if number % 4 == 3:
+                    mine("DELETE", maps(space, name))
+                else:
+                    mine.apply(maps(space, name), config_map(name, {"n": str(number)}), f"m{worker}", force="true")
+
+    version = done(ask("GET", maps(space)))["metadata"]["resourceVersion"]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    done(ask.apply(maps(space, "end"), config_map("end")), 201)
+    seen: dict[str, str] = {}
+    query = f"watch=1&resourceVersion={version}"
+    with Raw(cluster) as other, other.opened("GET", f"{maps(space)}?{query}") as answer:
+        while "end" not in seen:
+            [event] = _lines(answer, 1)
+            meta = event["object"]["metadata"]
+            seen[meta["name"]] = meta["resourceVersion"]
+            if event["type"] == "DELETED":
+                del seen[meta["name"]]
+    listed = done(ask("GET", maps(space)))["items"]
+    assert {name: seen[name] for name in seen if name != "kube-root-ca.crt"} == {
+        item["metadata"]["name"]: item["metadata"]["resourceVersion"]
+        for item in listed
+        if item["metadata"]["name"] != "kube-root-ca.crt"
+    }
+
+
 def test_bookmarks_tell_the_version_when_nothing_happens(tmp_path: Path) -> None:
     with ClusterServer(tmp_path, bookmark=0.01) as server, Raw(server) as raw:
         query = f"watch=1&allowWatchBookmarks=true&resourceVersion={server.store.version}"
@@ -1012,6 +1072,19 @@ def test_a_deployment_rolls_out(server: ClusterServer, ask_it: Raw) -> None:
     assert [status[name] for name in numbers] == [1, 3, 3, 3, 3]
     assert _condition(status, "Available") == ("True", "MinimumReplicasAvailable")
     assert _condition(status, "Progressing") == ("True", "NewReplicaSetAvailable")
+
+
+def test_a_deployment_s_templates_are_counted_in_an_annotation(server: ClusterServer, ask_it: Raw) -> None:
+    found = []
+    for spec in ({"image": "i:1"}, {"image": "i:2"}, {"image": "i:2", "replicas": 3}):
+        ask_it.apply(apps("default", "web"), deployment("web", **spec))
+        server.settle()
+        obj = server.get("Deployment", "web", "default", "apps") or {}
+        found.append(obj["metadata"]["annotations"])
+    assert found == [{"deployment.kubernetes.io/revision": count} for count in ("1", "2", "2")]
+    assert owned(obj, "kube-controller-manager", "Update")["f:metadata"] == {
+        "f:annotations": {".": {}, "f:deployment.kubernetes.io/revision": {}}
+    }
 
 
 def test_a_broken_image_never_gets_ready_and_the_old_pods_stay(server: ClusterServer, ask_it: Raw) -> None:

@@ -11,6 +11,7 @@ import http.client
 import itertools
 import json
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -80,10 +81,11 @@ class Genuine:
         store, peer, port = (_free_port() for _ in range(3))
         self.url = f"https://127.0.0.1:{port}"
         self._children = contextlib.ExitStack()
+        store_program = shutil.which("etcd", path=f"{binaries}:{os.environ['PATH']}") or "etcd"
         etcd = f"http://127.0.0.1:{store}"
         try:
             self._start("etcd", [
-                binaries / "etcd", f"--data-dir={folder}/etcd", f"--listen-client-urls={etcd}",
+                store_program, f"--data-dir={folder}/etcd", f"--listen-client-urls={etcd}",
                 f"--advertise-client-urls={etcd}", f"--listen-peer-urls=http://127.0.0.1:{peer}",
                 f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
                 f"--initial-cluster=default=http://127.0.0.1:{peer}", "--unsafe-no-fsync", "--log-level=error",

@@ -4,9 +4,11 @@ It answers as a genuine one does in what a syncer, kubectl and the official clie
 pages, watches, server-side apply with conflicts and managed fields, the other patches, deletion with finalizers and
 owners, defaults, validation, and `Status` errors word for word.
 
-Left out: protobuf and HTTP/2; admission webhooks, quotas, RBAC (a `deny` function stands in); pods and replica sets,
-logs and exec; conversion between versions; validation by a custom resource's schema beyond the shape; quantities are
-kept as written; managed fields of more than ten updaters are not folded; ages of objects are not simulated.
+Left out: protobuf (`kubectl create namespace` and `kubectl auth can-i` insist on it; `apply` does not) and HTTP/2;
+admission webhooks, quotas, RBAC (a `deny` function stands in); pods and replica sets, logs and exec; conversion between
+versions; what a custom resource's schema says beyond shapes and defaults; most of the validation of built-in kinds;
+groups, and logins but tokens and client certificates; types in OpenAPI documents. Quantities are kept as written, and
+managed fields of more than ten updaters are not folded into one.
 Unknown fields are known for every built-in kind, except inside the parts that `types.txt` marks `u`.
 
     schemas types.txt kinds     what objects look like

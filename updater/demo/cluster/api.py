@@ -22,7 +22,9 @@ from updater.demo.cluster.writes import Outcome, Writes
 # (user, verb, group, resource, namespace, name) -> why not, or None
 Deny = Callable[[str, str, str, str, str, str], str | None]
 
+MAX_BODY = 3 << 20  # bytes of a request, as a genuine server takes them
 _HEALTH = ("healthz", "livez", "readyz")
+_OPEN = (*_HEALTH, "version")  # answered without a login
 
 
 class Place(NamedTuple):
@@ -79,9 +81,13 @@ class Api:
     # ------------------------------------------------------------------ doors
 
     def identify(self, asked: Asked, common_name: str) -> None:
-        """Note who asks: by bearer token, else by the client certificate. Raises ApiError 401 and 403."""
+        """Note who asks: by bearer token, else by the client certificate. Raises ApiError 401, 403 and 413."""
+        if len(asked.body) > MAX_BODY:
+            raise ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {MAX_BODY}")
         word, _, token = asked.headers.get("authorization", "").partition(" ")
         asked.user = self.tokens.get(token.strip(), "") if word.lower() == "bearer" else common_name
+        if not asked.user and asked.path.strip("/") in _OPEN:
+            return
         if not asked.user:
             raise failures.unauthorized()
         if other := asked.headers.get("impersonate-user"):

@@ -43,7 +43,7 @@ class Controller:
         self._count = itertools.count()
         self._changed = threading.Condition(store.lock)
         self._stopping = False
-        self._failed: BaseException | None = None
+        self._templates: dict[str, tuple[Json, int]] = {}  # uid of a deployment -> the last template, and its number
         store.listeners.append(self._noticed)
         self._seed()
         self._thread = threading.Thread(target=self._run, daemon=True, name="cluster-controller")
@@ -115,16 +115,26 @@ class Controller:
             found = self._store.get(resource, key)
             if found is None or "deletionTimestamp" in found.obj["metadata"]:
                 return
-            status = rule(found.obj)
-            kept = found.obj.get("status", {})
-            self._writes.status_by_controller(resource, key, _dated(kept, status), MANAGER)
+            status = _dated(found.obj.get("status", {}), rule(found.obj))
+            notes = self._revision(found.obj) if resource.kind == "Deployment" else None
+            self._writes.status_by_controller(resource, key, status, MANAGER, notes)
 
         return act
+
+    def _revision(self, obj: Json) -> dict[str, str]:
+        """Return the annotation that counts the templates of a deployment."""
+        uid, template = obj["metadata"]["uid"], obj["spec"]["template"]
+        last, count = self._templates.get(uid, (None, 0))
+        if template != last:
+            count += 1
+            self._templates[uid] = (template, count)
+        return {"deployment.kubernetes.io/revision": str(count)}
 
     # ----------------------------------------------------------------- garbage
 
     def _gone(self, stored: Stored) -> None:
         uid = stored.obj["metadata"].get("uid", "")
+        self._templates.pop(uid, None)
         if any(True for _ in self._store.dependents(uid)):
             self._later(lambda: self._collect(uid))
 
@@ -407,6 +417,13 @@ def _budget(obj: Json) -> Json:
     return {"observedGeneration": obj["metadata"]["generation"], **counts, "conditions": [allowed]}
 
 
+def _scaler(obj: Json) -> Json:
+    count = obj["spec"]["minReplicas"]
+    words = (("AbleToScale", "ReadyForNewScale"), ("ScalingActive", "ValidMetricFound"))
+    conditions = [_condition(kind, "True", reason, "") for kind, reason in words]
+    return {"currentReplicas": count, "desiredReplicas": count, "conditions": conditions}
+
+
 def _pod(obj: Json) -> Json:
     ready = not any("broken" in container.get("image", "") for container in obj["spec"].get("containers", ()))
     conditions = [_condition("Ready", "True" if ready else "False", "" if ready else "ContainersNotReady", "")]
@@ -428,6 +445,7 @@ _STATUS: dict[tuple[str, str], Callable[[Json], Json]] = {
     ("", "PersistentVolumeClaim"): _claim,
     ("", "Pod"): _pod,
     ("networking.k8s.io", "Ingress"): _ingress,
+    ("autoscaling", "HorizontalPodAutoscaler"): _scaler,
     ("policy", "PodDisruptionBudget"): _budget,
     ("apiregistration.k8s.io", "APIService"): _api_service,
 }

@@ -16,7 +16,10 @@ _ADDRESSES = itertools.count(10)
 
 
 def defaulted(kind: str, group: str, obj: Json) -> None:
-    """Complete an object in place; custom resources have their own schema for that."""
+    """Complete an object in place; custom resources have their own schema for that.
+
+    Raises ValueError, TypeError or AttributeError where it can't be read as its kind.
+    """
     if rule := _RULES.get((group, kind)):
         rule(obj)
 
@@ -143,7 +146,7 @@ def _deployment(obj: Json) -> None:
 
 def _stateful_set(obj: Json) -> None:
     spec = _spec(obj)
-    _set(spec, replicas=1, revisionHistoryLimit=10, podManagementPolicy="OrderedReady", serviceName="")
+    _set(spec, replicas=1, revisionHistoryLimit=10, podManagementPolicy="OrderedReady")
     _set(spec, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Retain", "whenScaled": "Retain"})
     strategy = spec.setdefault("updateStrategy", {})
     _set(strategy, type="RollingUpdate")
@@ -230,6 +233,8 @@ def _secret(obj: Json) -> None:
         data = obj.setdefault("data", {})
         for key, value in plain.items():
             data[key] = base64.b64encode(value.encode()).decode()
+    for value in (obj.get("data") or {}).values():
+        base64.b64decode(value, validate=True)
     _set(obj, type="Opaque")
 
 

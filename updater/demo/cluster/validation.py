@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -16,6 +17,12 @@ _SUBDOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _DNS_LABEL = re.compile(_LABEL)
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]")
+_DATA_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+_DATA_RULE = (
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
+    "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+)
+_MAX_ANNOTATIONS, _MAX_DATA = 256 << 10, 1 << 20  # bytes
 _PATH_NAMED = "rbac.authorization.k8s.io"  # its names are path segments: `system:node` is one
 _SUBDOMAIN_RULE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
@@ -61,11 +68,17 @@ def _metadata(resource: Resource, meta: Json) -> Iterator[Cause]:
         yield cause("metadata.name", "invalid", f"{_shown(name)}: {_LABEL_RULE}")
     elif len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
         yield cause("metadata.name", "invalid", f"{_shown(name)}: {_SUBDOMAIN_RULE}")
+    if sum(len(key) + len(value) for key, value in (meta.get("annotations") or {}).items()) > _MAX_ANNOTATIONS:
+        yield _too_long("metadata.annotations", _MAX_ANNOTATIONS)
     for key, value in (meta.get("labels") or {}).items():
         if not _LABEL_KEY.fullmatch(key):
             yield cause("metadata.labels", "invalid", f"{_shown(key)}: {_KEY_RULE}")
         if len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
             yield cause("metadata.labels", "invalid", f"{_shown(value)}: {_VALUE_RULE}")
+
+
+def _too_long(field: str, limit: int) -> Cause:
+    return {"reason": "FieldValueTooLong", "message": f"Too long: may not be more than {limit} bytes", "field": field}
 
 
 def _shown(value: Any) -> str:
@@ -148,6 +161,18 @@ def _claim(obj: Json) -> Iterator[Cause]:
         yield cause("spec.accessModes", "required", "at least 1 access mode is required")
     if not (spec.get("resources") or {}).get("requests", {}).get("storage"):
         yield cause("spec.resources[storage]", "required", "")
+
+
+def _data(field: str) -> Callable[[Json], Iterator[Cause]]:
+    def check(obj: Json) -> Iterator[Cause]:
+        every = itertools.chain((obj.get("data") or {}).values(), (obj.get("binaryData") or {}).values())
+        if sum(len(value) for value in every) > _MAX_DATA:
+            yield _too_long(field, _MAX_DATA)
+        for key in itertools.chain(obj.get("data") or {}, obj.get("binaryData") or {}):
+            if len(key) > 253 or not _DATA_KEY.fullmatch(key):
+                yield cause(f"data[{key}]", "invalid", f"{_shown(key)}: {_DATA_RULE}")
+
+    return check
 
 
 def _definition(obj: Json) -> Iterator[Cause]:
@@ -256,6 +281,8 @@ _REQUIRED: dict[tuple[str, str], Callable[[Json], Iterator[Cause]]] = {
     ("apps", "ReplicaSet"): _workload,
     ("batch", "Job"): _job,
     ("batch", "CronJob"): _cron_job,
+    ("", "ConfigMap"): _data(""),
+    ("", "Secret"): _data("data"),
     ("", "Service"): _service,
     ("", "Pod"): lambda obj: _pods(obj["spec"], "spec"),
     ("", "PersistentVolumeClaim"): _claim,

@@ -18,7 +18,7 @@ from typing import IO
 
 from updater.demo.cluster.asked import Answer, Asked, Cut, Drip, Fault, Hang, Stream, asked
 
-MAX_BODY = 8 << 20  # bytes of one request; a genuine server takes 3 MiB
+MAX_BODY = 64 << 20  # bytes that are read at all
 _MAX_LINE = 1 << 16
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 

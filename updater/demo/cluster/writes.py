@@ -151,7 +151,7 @@ class Writes:
         config = _bare(_yaml(asked.body))
         meta = config.setdefault("metadata", {})
         meta.setdefault("name", asked.name)
-        _check_kind(asked, resource, config)
+        _check_kind(resource, config)
         _place(asked, resource, config, asked.name)
         if meta.pop("managedFields", None):
             raise failures.bad_request("metadata.managedFields must be nil")
@@ -263,15 +263,22 @@ class Writes:
             return self._store.drop(resource, key) or old
         return self._store.put(resource, key, new)
 
-    def status_by_controller(self, resource: Resource, key: Key, status: Json, manager: str) -> None:
-        """Write a status as a controller does; nothing happens where the object is gone."""
+    def status_by_controller(
+        self, resource: Resource, key: Key, status: Json, manager: str, notes: dict[str, str] | None = None
+    ) -> None:
+        """Write a status, and annotations, as a controller does; nothing happens where the object is gone."""
         with self._store.lock:
             old = self._store.get(resource, key)
-            if old is None or old.obj.get("status") == status:
+            if old is None:
+                return
+            meta = old.obj["metadata"]
+            if notes:
+                meta = meta | {"annotations": {**meta.get("annotations", {}), **notes}}
+            wish = old.obj | {"metadata": meta, "status": status}
+            if wish == old.obj:
                 return
             writer = Writer(manager, UPDATE, resource.api_version, "status")
-            new = managers.updated(old.obj, old.obj | {"status": status}, resource.node, writer, now())
-            self._store.put(resource, key, new)
+            self._store.put(resource, key, managers.updated(old.obj, wish, resource.node, writer, now()))
 
 
 def _namespace_holds(obj: Json) -> bool:
@@ -317,8 +324,13 @@ def _bare(value: Any) -> Any:
 
 
 def _known(asked: Asked, resource: Resource, body: Json, warnings: list[str]) -> Json:
-    """Return a copy of the body with the fields that its kind has. Raises ApiError 400 for others when strict."""
-    _check_kind(asked, resource, body)
+    """Return a copy of the body with the fields that its kind has. Raises ApiError 400 for others when strict.
+
+    A built-in kind need not be named in the body: the address says it.
+    """
+    if not resource.custom:
+        body = {"kind": resource.kind, "apiVersion": resource.api_version} | body
+    _check_kind(resource, body)
     unknown: list[str] = []
     found: Json = pruned(body, resource.node, unknown)
     found.setdefault("metadata", {})
@@ -333,17 +345,18 @@ def _known(asked: Asked, resource: Resource, body: Json, warnings: list[str]) ->
     return found
 
 
-def _check_kind(asked: Asked, resource: Resource, body: Json) -> None:
-    if not isinstance(body, dict):
-        raise failures.bad_request("the body is no object")
+def _check_kind(resource: Resource, body: Json) -> None:
+    """Check that a body is of the kind that is served here. Raises ApiError 400."""
     kind, version = body.get("kind"), body.get("apiVersion")
     if not kind or not version:
-        missing = "Object 'Kind' is missing" if not kind else "Object 'apiVersion' is missing"
-        raise failures.bad_request(f"{missing} in '{json.dumps(body)[:200]}'")
-    if (kind, version) != (resource.kind, resource.api_version):
-        what = f"{asked.method} in version {version!r} cannot be handled as a {resource.kind}"
-        why = f"the data is a {kind} of {version}, {resource.kind} of {resource.api_version} is expected"
-        raise failures.bad_request(f"{what}: {why}")
+        missing = "Kind" if not kind else "apiVersion"
+        raise failures.bad_request(f"Object '{missing}' is missing in '{json.dumps(body)[:200]}'")
+    if version != resource.api_version:
+        expected = f"expected API version ({resource.api_version})"
+        raise failures.bad_request(f"the API version in the data ({version}) does not match the {expected}")
+    if kind != resource.kind:
+        what = f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
+        raise failures.bad_request(f"{what}: no kind {resource.kind} in the data")
     if not isinstance(body.get("metadata", {}), dict):
         raise failures.bad_request("json: cannot unmarshal into Go struct field .metadata")
 
