@@ -148,6 +148,17 @@ KEYS = st.sampled_from(
         "endpoint",
         "rate",
         "trusted_realms",
+        "git_hosts",
+        "clusters",
+        "kubeconfig",
+        "in_cluster",
+        "directory",
+        "exec",
+        "context",
+        "applications",
+        "path",
+        "sync",
+        "deadline",
         "x",
     ]
 )

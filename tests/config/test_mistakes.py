@@ -11,6 +11,7 @@ from tests.lab.config import marked, problems, rows
 IMAGE = "images:\n  - {image: ghcr.io/acme/api, %s}\n"
 REPOSITORY = "repositories:\n  - {url: https://git.example.com/fleet.git, %s}\n"
 REGISTRY = "registries:\n  - {host: r.example.com, %s}\n"
+GIT_HOST = "git_hosts:\n  - {host: git.example.com, %s}\n"
 WINDOW = "windows: [{%s}]"
 LATER = ", which is not supported yet"
 
@@ -398,10 +399,9 @@ def _like(text: str, wanted: str) -> bool:
 
 
 NOT_YET = [
-    ("§git_hosts: {}\n", "git_hosts"),
-    ("§clusters: {}\n", "clusters"),
-    ("§applications: {}\n", "applications"),
-    ("§sync: {}\n", "sync"),
+    (GIT_HOST % "§kind: gitlab", "git_hosts[0].kind"),
+    (GIT_HOST % "§api: https://ghe.example.com/api/v3", "git_hosts[0].api"),
+    (GIT_HOST % "§api_credentials: null", "git_hosts[0].api_credentials"),
     ("§web: {}\n", "web"),
     (IMAGE % "§verify: null", "images[0].verify"),
     (IMAGE % "§replaces: null", "images[0].replaces"),
@@ -428,6 +428,7 @@ def test_keys_of_a_later_version_say_so(tmp_path: Path, file: str, place: str) -
 
 WORDS_NOT_YET = [
     (REGISTRY % "credentials: {kind: §ecr, region: x}", "registries[0].credentials.kind", "ecr"),
+    (GIT_HOST % "credentials: {kind: §github_app, app_id: 1}", "git_hosts[0].credentials.kind", "github_app"),
     (REPOSITORY % "credentials: {kind: §github_app, app_id: 1}", "repositories[0].credentials.kind", "github_app"),
     (REPOSITORY % "commit: {group_by: §image}", "repositories[0].commit.group_by", "image"),
     (REPOSITORY % "commit: {group_by: §team}", "repositories[0].commit.group_by", "team"),
@@ -521,6 +522,20 @@ NAMES = [
         "registries:\n  - {host: docker.io}\n  - {host: §index.docker.io}\n",
         "registries[1].host",
         "'docker.io'",
+        "2:6",
+    ),
+    (
+        "hosts of Git, in whatever case",
+        "git_hosts:\n  - {host: git.example.com/a}\n  - {host: §Git.example.com/A/}\n",
+        "git_hosts[1].host",
+        "'git.example.com/a'",
+        "2:6",
+    ),
+    (
+        "clusters",
+        "clusters:\n  - {name: a, in_cluster: true}\n  - {kubeconfig: env:KUBE, name: §a}\n",
+        "clusters[1].name",
+        "'a'",
         "2:6",
     ),
     (

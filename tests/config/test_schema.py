@@ -13,8 +13,11 @@ from updater.config.settings import Document
 DOCUMENT = schema()
 OWN = {
     "Alias",
+    "ApplicationsSettings",
     "Author",
+    "ClusterSettings",
     "CommitSettings",
+    "GitHost",
     "Log",
     "Network",
     "Notifications",
@@ -23,6 +26,7 @@ OWN = {
     "RegistrySettings",
     "RepositorySettings",
     "Route",
+    "SyncSettings",
     "WriteBack",
 }
 

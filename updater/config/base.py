@@ -22,7 +22,7 @@ class Section(BaseModel):
 
 
 def refusal(key: str, said: str) -> PydanticCustomError:
-    """Return what a check of a whole section raises about one of its keys, `said` ending in `expected ...`."""
+    """Return what a check of a section raises about one of its keys (empty: all), `said` ending in `expected ...`."""
     return PydanticCustomError("at", "{said}", {"said": said, "key": key})
 
 

@@ -38,11 +38,12 @@ def maps(entries: object) -> Iterator[Map]:
 def typed(model: type[M], entries: object, network: Map, problems: list[Problem]) -> Iterator[M]:
     """Validate each mapping of a list, with the section `network` below its own."""
     for entry in maps(entries):
-        if (value := validate(model, _with_network(entry, network), problems)) is not None:
+        if (value := validate(model, with_network(entry, network), problems)) is not None:
             yield value
 
 
-def _with_network(entry: Map, network: Map) -> Map:
+def with_network(entry: Map, network: Map) -> Map:
+    """Return an entry whose `network` has the keys of another one where it is silent."""
     own = entry.get("network")
     if not network or ("network" in entry and not isinstance(own, Map)):
         return entry
@@ -50,10 +51,7 @@ def _with_network(entry: Map, network: Map) -> Map:
     for part in (network, own):
         if isinstance(part, Map):
             merged.take(part)
-    whole = Map(entry.mark)
-    whole.take(entry)
-    whole.put("network", merged, merged.mark)
-    return whole
+    return entry.copy_with("network", merged, merged.mark)
 
 
 def unique(names: Iterable[tuple[str, Mark]], problems: list[Problem]) -> dict[str, Mark]:

@@ -7,14 +7,15 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from updater.config.entries import maps, typed, unique, without
+from updater.config.delivery import ClusterSettings
+from updater.config.entries import maps, typed, unique, with_network, without
 from updater.config.files import Files
 from updater.config.items import Items, validate
 from updater.config.network import Network
 from updater.config.problems import unknown
 from updater.config.registries import RegistrySettings
 from updater.config.registries import names as registry_names
-from updater.config.repositories import RepositorySettings, repository_name
+from updater.config.repositories import GitHost, RepositorySettings, below, fits, host_name, repository_name
 from updater.config.settings import Document, Settings
 from updater.config.sources import Sources, is_glob
 from updater.config.tree import Map, Mark, Seq, Text
@@ -24,7 +25,7 @@ from updater.secrets import SecretRef
 if TYPE_CHECKING:
     from updater.config.notifications import Notifications
 
-_LISTS = frozenset({"registries", "repositories", "images"})
+_LISTS = frozenset({"registries", "git_hosts", "repositories", "images", "clusters"})
 _APART = frozenset({"defaults", "notifications"})
 
 
@@ -112,10 +113,15 @@ def _complete(tree: Map, environ: Mapping[str, str], files: Sources, problems: l
     if not isinstance(network, Map) or validate(Network, network, problems) is None:
         network = Map(tree.mark)
     registries = tuple(typed(RegistrySettings, tree.get("registries"), network, problems))
-    repositories = tuple(typed(RepositorySettings, tree.get("repositories"), network, problems))
+    hosts = tuple(typed(GitHost, tree.get("git_hosts"), network, problems))
+    repositories = tuple(typed(RepositorySettings, _at_hosts(tree), network, problems))
+    clusters = tuple(typed(ClusterSettings, tree.get("clusters"), network, problems))
+    unique(_host_names(tree.get("git_hosts")), problems)
+    unique(_names(tree.get("clusters")), problems)
     unique(_registry_names(tree.get("registries")), problems)
     names = unique(_repository_names(tree.get("repositories")), problems)
     items = Items(registries, names, problems).read(tree.get("defaults"), tree.get("images"))
+    problems += _strange_repositories(tree.get("applications"), names)
     notifications = _notifications(tree.get("notifications"), network, names, problems)
     if document is None:
         return None
@@ -130,8 +136,59 @@ def _complete(tree: Map, environ: Mapping[str, str], files: Sources, problems: l
         repositories=repositories,
         items=items,
         notifications=notifications,
+        git_hosts=hosts,
+        clusters=clusters,
+        applications=document.applications,
+        sync=document.sync,
         files=files,
     )
+
+
+def _at_hosts(tree: Map) -> Seq:
+    """Return the repositories with what the longest of `git_hosts` says where they are silent: network and login.
+
+    A login that does not work over the protocol of an address is none there.
+    """
+    hosts = {name: entry for entry in maps(tree.get("git_hosts")) if (name := _host_name(entry))}
+    found = Seq(tree.mark)
+    for entry in maps(tree.get("repositories")):
+        url = str(entry.get("url"))
+        host = hosts.get(below(url, hosts) or "", Map(tree.mark))
+        network = host.get("network")
+        whole = with_network(entry, network if isinstance(network, Map) else Map(host.mark))
+        login = host.get("credentials")
+        if entry.get("credentials") is None and login is not None and fits(login, url):
+            whole = whole.copy_with("credentials", login, host.marks["credentials"])
+        found.add(whole, entry.mark)
+    return found
+
+
+def _host_name(entry: Map) -> str:
+    """Return what a login counts for; nothing where it is unreadable."""
+    try:
+        return host_name(entry["host"]) if isinstance(entry.get("host"), str) else ""
+    except ValueError:
+        return ""
+
+
+def _host_names(entries: object) -> Iterator[tuple[str, Mark]]:
+    for entry in maps(entries):
+        if name := _host_name(entry):
+            yield name, entry.marks["host"]
+
+
+def _names(entries: object) -> Iterator[tuple[str, Mark]]:
+    for entry in maps(entries):
+        if isinstance(entry.get("name"), str):
+            yield entry["name"], entry.marks["name"]
+
+
+def _strange_repositories(applications: object, repositories: Collection[str]) -> Iterator[Problem]:
+    """Refuse repositories of applications that nobody knows."""
+    for entry in maps(applications):
+        name = entry.get("repository")
+        if isinstance(name, str) and name not in repositories:
+            yield unknown("repository", name, repositories, entry.marks["repository"])
 
 
 def _registry_names(entries: object) -> Iterator[tuple[str, Mark]]:

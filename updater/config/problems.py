@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from updater.config.delivery import CLUSTER, USER
 from updater.config.settings import NOT_YET, Document
 from updater.config.tree import Map, Mark, Seq, kind_of
 from updater.errors import Problem
@@ -20,16 +21,19 @@ NOTIFICATIONS = "notifications"
 LATER = ", which is not supported yet"
 MAX_SHOWN = 60  # characters of a value in a report
 _INDEX = re.compile(r"\[[0-9]+\]")
-_SECRET = re.compile(r"credentials|password|token|secret|private_key|(?:^|\.)key$|\.headers|\.topic$")
+_SECRET = re.compile(r"credentials|password|token|secret|private_key|kubeconfig|(?:^|\.)key$|\.headers|\.topic$")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _SAID = re.compile(
     r"(?:(?P<comment>(?!found ).*?)[:;] )?(?:found (?P<found>.*?)[,;]? )?expected (?P<expected>.*)", re.DOTALL
 )  # how our models word a refusal
 _USER = re.compile(r"(?<=://).*@")
 _QUERY = re.compile(r"(://[^?]*\?).+", re.DOTALL)  # services keep tokens there
-_PATTERNS = dict.fromkeys((r"^[^\s/]+$", r"^[^\s/]*$"), "one word without blanks and slashes")
+_PATTERNS = {
+    **dict.fromkeys((r"^[^\s/]+$", r"^[^\s/]*$", CLUSTER), "one word without blanks and slashes"),
+    USER: "a text without control characters",
+}
 
-_EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "string_type": lambda _: "a text",
     "bool_type": lambda _: "true or false",
     "bool_parsing": lambda _: "true or false",
@@ -105,13 +109,13 @@ def _problem(detail: ErrorDetails, tree: Map) -> Problem:
         return _extra(str(loc[-1]), _find(tree, loc[:-1]))
     spot = _find(tree, loc)
     kinds = _kinds_at(spot.mark.where)
-    if kinds and kind not in _EXPECTED:
+    if kinds and kind not in EXPECTED:
         if not isinstance(spot.value, Map):
             return spot.mark.problem(show(spot.value, spot.mark.where), "a mapping with its kind")
         if str(spot.value.get("kind")) not in kinds:
             return _kind(spot, kinds)
     if kind == "at":
-        for key in detail["ctx"]["key"].split("."):
+        for key in filter(None, detail["ctx"]["key"].split(".")):
             spot = spot.inner(key)
     return spot.mark.problem(*_words(detail, spot), at_key=loc[-1:] == ("[key]",))
 
@@ -120,10 +124,10 @@ def _words(detail: ErrorDetails, spot: _Spot) -> tuple[str, str]:
     """Return what was found and what was expected."""
     kind = detail["type"]
     shown = show(spot.value, spot.mark.where)
-    if kind in _EXPECTED:
+    if kind in EXPECTED:
         later = _later(spot.mark.where) if kind == "literal_error" and isinstance(spot.value, str) else frozenset()
         late = later & {str(spot.value), "*"}
-        return shown + (LATER if late else ""), _EXPECTED[kind](detail.get("ctx", {}))
+        return shown + (LATER if late else ""), EXPECTED[kind](detail.get("ctx", {}))
     message = detail["msg"].removeprefix("Value error, ")
     said = _SAID.fullmatch(message)
     if said is None:
@@ -223,7 +227,7 @@ def _section(where: str) -> str:
 def known_keys(section: str = "") -> dict[str, frozenset[str]]:
     """Return the keys of every mapping of the file, or of its section `notifications`, by its place without numbers."""
     keys: dict[str, set[str]] = {}
-    for place, model in _models(section, _root(section)):
+    for place, model in models(section, _root(section)):
         keys.setdefault(place, set()).update(_keys(model))
     return {place: frozenset(names) for place, names in keys.items()}
 
@@ -239,7 +243,7 @@ def known_kinds(section: str = "") -> dict[str, frozenset[str]]:
 
 @cache
 def _keys_by_kind(section: str) -> dict[tuple[str, str], frozenset[str]]:
-    members = [(place, model) for place, model in _models(section, _root(section)) if "kind" in model.model_fields]
+    members = [(place, model) for place, model in models(section, _root(section)) if "kind" in model.model_fields]
     return {
         (place, kind): _keys(model)
         for place, model in members
@@ -260,11 +264,12 @@ def _keys(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(info.alias or name for name, info in model.model_fields.items())
 
 
-def _models(place: str, annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
+def models(place: str, annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield every model below a place, itself included, and the place without numbers that it describes."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield place, annotation
         for name, info in annotation.model_fields.items():
-            yield from _models(f"{place}.{info.alias or name}".lstrip("."), info.annotation)
+            yield from models(f"{place}.{info.alias or name}".lstrip("."), info.annotation)
         return
     for inner in get_args(annotation):
-        yield from _models(f"{place}[]" if get_origin(annotation) in {tuple, list} else place, inner)
+        yield from models(f"{place}[]" if get_origin(annotation) in {tuple, list} else place, inner)

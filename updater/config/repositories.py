@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from updater.config.base import Section, has_password, refusal, without_default
 from updater.config.network import Network
 from updater.git.credentials.base import GitCredentials
-from updater.git.urls import check_url, parse
+from updater.git.urls import Address, check_url, parse
 from updater.plugins import members, one_of
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ _BRANCH = re.compile(r"(?!-)(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)))[^\s~^:?*\[\\
 _LINE = re.compile(r"[^\x00-\x1f\x7f<>]+")
 REVISION = "{revision}"
 _COMMIT_URL = f"an address such as https://git.example.com/fleet/commit/{REVISION}"
+
+_HOST = "host[:port][/path] without a scheme, such as github.com/acme"
+_USUAL = {"https": "443", "http": "80", "ssh": "22", "git": "9418"}  # ports
 
 # Where the forges show a commit, below the repository: by host, and by how the host of one's own begins.
 _HOSTS: Mapping[str, str] = {
@@ -74,6 +77,23 @@ def repository_name(entry: Any) -> str:
     return "" if re.search(r"\s", derived) else derived
 
 
+def host_name(value: str) -> str:
+    """Check host[:port][/path] and return it as addresses are compared, in small letters. Raises ValueError."""
+    try:
+        fine = "://" not in value and is_plain(parse(f"https://{value}/x").path)
+    except ValueError:
+        fine = False
+    if not fine:
+        raise ValueError(f"expected {_HOST}")
+    host, _, path = value.lower().rstrip("/").partition("/")
+    return f"{host}/{path.removesuffix('.git')}" if path else host
+
+
+def is_plain(path: str) -> bool:
+    """Say whether a path leads nowhere else: clients walk `..` away, also where it is spelled %2e%2e."""
+    return not {".", ".."} & set(unquote(path).split("/"))
+
+
 Branch = Annotated[str, AfterValidator(branch_name)]
 Line = Annotated[str, AfterValidator(clean_line)]
 CommitTemplate = Annotated[str, AfterValidator(commit_template)]
@@ -99,6 +119,16 @@ class WriteBack(Section):
     kind: Literal["push"] = Field("push", description="push to the branch itself")
 
 
+class GitHost(Section):
+    """A login and a way for every repository below an address; of several addresses the longest counts."""
+
+    host: Annotated[str, AfterValidator(host_name)] = Field(
+        description="host[:port][/path], e.g. github.com/acme; without a port HTTPS at its usual one, and SSH at any"
+    )
+    credentials: AnyCredentials | None = Field(None, description="login; null: anonymous")
+    network: Network = Field(Network(), description="overrides the network section, key by key")
+
+
 class RepositorySettings(Section):
     """One repository; what stands there is the only truth about what runs."""
 
@@ -110,7 +140,9 @@ class RepositorySettings(Section):
     )
     url: str = Field(description="https://, ssh:// or git@host:path; http:// on loopback or with insecure: true")
     branch: Branch | None = Field(None, description="default: the remote's HEAD")
-    credentials: AnyCredentials | None = Field(None, description="login; null: anonymous")
+    credentials: AnyCredentials | None = Field(
+        None, description="login; null: that of the longest of `git_hosts` that it lies at, else anonymous"
+    )
     insecure: bool = Field(default=False, description="allow plain HTTP beyond loopback")
     author: Author = Field(Author(), description="who commits")
     commit: CommitSettings = Field(CommitSettings(), description="how changes become commits")
@@ -153,6 +185,53 @@ class RepositorySettings(Section):
         return self
 
 
+def below(url: str, hosts: Iterable[str]) -> str | None:
+    """Return the longest of these `git_hosts` that an address lies at; None where none does, or it is no address.
+
+    A login never follows an address to a port that nobody named: another server may listen there. Keys of SSH are
+    not given away, and the host's own key is pinned, so there the port does not matter.
+    """
+    try:
+        address = parse(url)
+    except ValueError:
+        return None
+    if not is_plain(address.path):
+        return None
+    port, usual = address.port or _USUAL[address.scheme], _USUAL[address.scheme]
+    names = {f"{address.host}:{port}", *((address.host,) if address.scheme == "ssh" or port == usual else ())}
+    places = [f"{name}/{_repository(address)}/" for name in names]
+    fitting = [host for host in hosts if any(place.startswith(f"{host}/") for place in places)]
+    return max(fitting, key=len, default=None)
+
+
+def fits(credentials: object, url: str) -> bool:
+    """Say whether a login, as written or read, works over the protocol of an address; an unknown kind is let pass."""
+    kind = credentials.get("kind") if isinstance(credentials, Mapping) else getattr(credentials, "kind", None)
+    member = members(GitCredentials).get(str(kind))
+    return member is None or parse(url).scheme in member.schemes
+
+
+def same(one: str, other: str) -> bool:
+    """Say whether two addresses mean one repository, over whatever protocol; forges ignore the case of names."""
+    try:
+        first, second = parse(one), parse(other)
+    except ValueError:
+        return False
+    if (first.host, _repository(first)) != (second.host, _repository(second)):
+        return False
+    if (first.scheme == "ssh") != (second.scheme == "ssh"):
+        return True  # the port of SSH says nothing about that of HTTP
+    return _port(first) == _port(second)
+
+
+def _port(address: Address) -> str:
+    return "" if address.port == _USUAL[address.scheme] else address.port
+
+
+def _repository(address: Address) -> str:
+    return address.path.strip("/").removesuffix(".git").lower()
+
+
 def commit_url(repository: RepositorySettings, revision: str) -> str | None:
     """Return the address under which people see a commit: as configured, else guessed; None for unknown forges."""
     template = repository.commit_url or _guessed(repository.url)
@@ -163,9 +242,9 @@ def _guessed(url: str) -> str | None:
     """Return the template of a known forge. The port of SSH says nothing about that of the pages."""
     address = parse(url)
     host, path = address.host, address.path.strip("/").removesuffix(".git")
-    below = _HOSTS.get(host) or next((page for begin, page in _BEGINNINGS.items() if host.startswith(begin)), None)
+    page = _HOSTS.get(host) or next((one for begin, one in _BEGINNINGS.items() if host.startswith(begin)), None)
     segments = path.split("/")
-    if below is None or len(segments) < 2 or set(segments) & {"", ".", ".."}:
+    if page is None or len(segments) < 2 or set(segments) & {"", ".", ".."}:
         return None
     origin = address.origin if address.scheme in {"http", "https"} else f"https://{host}"
-    return f"{origin}/{quote(path, safe='/%')}/{below}/{REVISION}"
+    return f"{origin}/{quote(path, safe='/%')}/{page}/{REVISION}"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from updater.config.base import FilePath, Section, folder_of, reference, text
+from updater.config.delivery import ApplicationsSettings, ClusterSettings, SyncSettings
 from updater.config.images import Defaults, ImageEntry, Item
 from updater.config.network import Network
 from updater.config.registries import RegistrySettings, match, renamed
-from updater.config.repositories import RepositorySettings
+from updater.config.repositories import GitHost, RepositorySettings, below, fits, repository_name, same
 from updater.config.sources import Sources
 from updater.git.credentials.base import NOT_YET as GIT_LOGINS
 from updater.model.image import ImageRef
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 _IMAGE = frozenset({"verify", "replaces", "marker"})  # gates and places that later versions bring
 
 NOT_YET: Mapping[str, frozenset[str]] = {
-    "": frozenset({"git_hosts", "clusters", "applications", "sync", "web"}),
+    "": frozenset({"web"}),
+    "git_hosts[]": frozenset({"kind", "api", "api_credentials"}),
+    "git_hosts[].credentials.kind": GIT_LOGINS,
     "registries[].aliases[]": frozenset({"must_exist"}),
     "registries[].credentials.kind": REGISTRY_LOGINS,
     "repositories[]": frozenset({"signing"}),
@@ -94,18 +98,22 @@ class Document(Section):
     network: Network = Field(Network(), description="every outgoing connection")
     defaults: Defaults = Field(Defaults(), description="fields of an image that hold where the image is silent")
     registries: tuple[RegistrySettings, ...] = Field((), description="only those that need settings")
+    git_hosts: tuple[GitHost, ...] = Field((), description="logins that repositories and applications share")
     repositories: tuple[RepositorySettings, ...] = Field((), description="the Git repositories")
     images: tuple[ImageEntry, ...] = Field((), description="what is tracked")
     notifications: dict[str, Any] = Field({}, description="who is told what")  # typed by config/notifications.py
+    clusters: tuple[ClusterSettings, ...] = Field((), description="the clusters that applications go to")
+    applications: tuple[ApplicationsSettings, ...] = Field((), description="where Application manifests are")
+    sync: SyncSettings = Field(SyncSettings(), description="how applications are kept in sync")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that was configured, checked and complete.
 
-    `data` is absolute; `state` a SQLAlchemy URL. `network` of a registry, a repository or a channel is whole already:
-    its own keys over those of the section. `notifications` is None where the file has no such section. `files`
-    remembers what was read, for `changed`.
+    `data` is absolute; `state` a SQLAlchemy URL. `network` of a registry, a git host, a repository, a channel or a
+    cluster is whole already: its own keys over those of the section. `notifications` is None where the file has no such
+    section. `files` remembers what was read, for `changed`.
     """
 
     data: Path
@@ -116,6 +124,10 @@ class Settings:
     repositories: tuple[RepositorySettings, ...] = ()
     items: tuple[Item, ...] = ()
     notifications: Notifications | None = None
+    git_hosts: tuple[GitHost, ...] = ()
+    clusters: tuple[ClusterSettings, ...] = ()
+    applications: tuple[ApplicationsSettings, ...] = ()
+    sync: SyncSettings = field(default_factory=SyncSettings)
     files: Sources = field(default_factory=Sources)
 
 
@@ -123,6 +135,38 @@ def registry_for(settings: Settings, host: str, repository: str) -> RegistrySett
     """Return the settings of an image's registry: the longest match at a path boundary, else those of no entry."""
     found = match(settings.registries, f"{host}/{repository}")
     return found or RegistrySettings(host=host, network=settings.network)
+
+
+def repository_for(settings: Settings, url: str, others: Iterable[str] = ()) -> RepositorySettings:
+    """Return the settings of the repository that an application names by its address.
+
+    It is the configured one that means the same, else one with what `git_hosts` say, else one without a login. Its
+    name is the last segment of the address, with a short hash where a configured repository, or one of `others` (the
+    addresses of all applications), has that name too. Raises ValueError for an address that cannot be used.
+    """
+    configured = [one for one in settings.repositories if same(one.url, url)]
+    if configured:
+        return next((one for one in configured if one.url == url), configured[0])
+    hosts = {host.host: host for host in settings.git_hosts}
+    host = hosts.get(below(url, hosts) or "")
+    try:
+        return RepositorySettings(
+            name=_name(settings, url, others),
+            url=url,
+            credentials=host.credentials if host and fits(host.credentials, url) else None,
+            network=host.network if host else settings.network,
+        )
+    except ValidationError as err:
+        raise ValueError(err.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None
+
+
+def _name(settings: Settings, url: str, others: Iterable[str]) -> str:
+    name = repository_name({"url": url})
+    taken = {one.name for one in settings.repositories}
+    taken |= {repository_name({"url": other}) for other in others if not same(other, url)}
+    if name not in taken:
+        return name
+    return f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:6]}"
 
 
 def canonical(settings: Settings, ref: ImageRef) -> ImageRef:

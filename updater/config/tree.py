@@ -77,6 +77,13 @@ class Map(dict[str, Any]):
             if key not in skip:
                 self.put(key, value, other.marks[key])
 
+    def copy_with(self, key: str, value: Any, mark: Mark) -> Map:
+        """Return a copy with one entry set."""
+        whole = Map(self.mark)
+        whole.take(self)
+        whole.put(key, value, mark)
+        return whole
+
 
 class Seq(list[Any]):
     """A list; `mark` is its own place, `marks` those of its entries."""
