@@ -7,7 +7,7 @@ import binascii
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from updater.cluster.credentials import MAX_FILE, Credential, Kept, Source
 from updater.cluster.plugin import API_VERSIONS, Command, Plugin
 from updater.cluster.wire import Identity, Server
 from updater.errors import ConfigError, Problem
+from updater.transport.proxies import Routes
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 MAX_KUBECONFIG = 1 << 20  # characters
@@ -33,6 +34,16 @@ class Login:
     server: Server
     source: Source
     warnings: tuple[str, ...] = ()
+
+    def through(self, routes: Routes, authorities: str = "") -> Login:
+        """Return it with the network's settings, where the kubeconfig has none of its own.
+
+        authorities   PEM of what is trusted then, the system's authorities with it
+        """
+        url, server = urlsplit(self.server.url), self.server
+        port = url.port or (443 if url.scheme == "https" else 80)
+        proxy = server.proxy or routes.proxy(url.scheme, url.hostname or "", port) or ""
+        return replace(self, server=replace(server, proxy=proxy, authority=server.authority or authorities))
 
 
 def in_cluster(folder: Path = SERVICE_ACCOUNT, environment: Mapping[str, str] | None = None) -> Login:

@@ -229,7 +229,7 @@ def _show(context: ssl.SSLContext, identity: Identity) -> None:
 
 def _proxied(address: str) -> tuple[str, Mapping[str, str], ssl.SSLContext | None]:
     """Return the proxy's address without its login, the headers that log in there, and what TLS to it trusts."""
-    parts = urlsplit(address)
+    parts = urlsplit(address if "://" in address else f"http://{address}")
     headers: Mapping[str, str] = {}
     if parts.username is not None:
         user, password = unquote(parts.username), unquote(parts.password or "")
