@@ -915,6 +915,43 @@ def test_a_continued_list_expires(server: ClusterServer, ask_it: Raw) -> None:
     assert status["reason"] == "Expired"
 
 
+def test_open_watches_expire(server: ClusterServer, ask_it: Raw) -> None:
+    with Raw(server) as other, other.opened("GET", f"{maps('default')}?watch=1") as answer:
+        answer.readline()
+        server.expire_watches()
+        event = json.loads(answer.read())
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
+    done(ask_it("POST", maps("default"), config_map("a")), 201)
+    with ask_it.opened("GET", f"{maps('default')}?watch=1") as answer:
+        assert json.loads(answer.readline())["type"] == "ADDED"
+
+
+def test_a_muted_watch_says_nothing_until_it_is_unmuted(server: ClusterServer, ask_it: Raw) -> None:
+    query = f"watch=1&resourceVersion={server.store.version}"
+    with Raw(server) as other, other.opened("GET", f"{maps('default')}?{query}") as answer:
+        server.mute_watches()
+        done(ask_it("POST", maps("default"), config_map("a")), 201)
+        done(ask_it("POST", maps("default"), config_map("b")), 201)
+        other._connection.sock.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            answer.readline()
+    with Raw(server) as other, other.opened("GET", f"{maps('default')}?{query}") as answer:
+        server.mute_watches(mute=False)
+        assert _seen(_lines(answer, 2)) == [("ADDED", "a"), ("ADDED", "b")]
+
+
+def test_a_server_that_was_down_has_kept_everything(server: ClusterServer, ask_it: Raw) -> None:
+    done(ask_it("POST", maps("default"), config_map("a")), 201)
+    server.down()
+    with pytest.raises((OSError, http.client.HTTPException)):
+        ask_it("GET", maps("default", "a"))
+    with Raw(server) as other, pytest.raises(ConnectionRefusedError):
+        other("GET", maps("default", "a"))
+    server.up()
+    with Raw(server) as again:
+        assert again("GET", maps("default", "a")).code == 200
+
+
 def test_a_watch_ends_when_its_connection_is_cut(server: ClusterServer, ask_it: Raw) -> None:
     with Raw(server) as other, other.opened("GET", f"{maps('default')}?watch=1") as answer:
         answer.readline()

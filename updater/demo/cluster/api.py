@@ -65,7 +65,8 @@ class Api:
         self.store, self.registry, self.discovery = store, registry, discovery
         self.writes = Writes(store, registry.one("namespaces"))
         self.tokens, self.deny, self.bookmark = tokens, deny, bookmark
-        self.stopping = False
+        self.stopping = self.muted = False
+        self.expiries = 0
         self._acts: dict[tuple[str, bool], Callable[[Asked, Resource], Answer | Stream]] = {
             ("get", True): self._get,
             ("list", False): self._list,
@@ -299,6 +300,7 @@ class _Watch:
         self._api, self._table, self._test, self._form = api, table, test, form
         self._marks, self._initial = marks, initial
         self._titled = False
+        self._expiries = api.expiries
 
     def parts(self, since: int | None, end: float) -> Iterator[bytes]:
         """Yield lines until `end` (monotonic), or until the server stops."""
@@ -319,21 +321,23 @@ class _Watch:
                 yield dumped({"type": "ERROR", "object": failures.status(410, "Expired", text)}) + b"\n"
                 return
             version, lines = found
-            if lines:
-                yield lines
+            yield lines
             late = time.monotonic()
-            if late >= min(end, marked):
-                if self._marks:
-                    yield self._bookmark(version)
-                if late >= end:
-                    return
+            if late >= min(end, marked) and self._marks:
+                yield self._bookmark(version)
+            if late >= end:
+                return
+            if late >= marked:
                 marked = late + self._api.bookmark
 
     def _next(self, version: int, until: float) -> tuple[int, bytes] | None:
         """Wait for something that happened after `version`; None where that is forgotten."""
         with self._table.changed:
             while not self._api.stopping:
-                if version < self._table.floor:
+                if self._api.muted:
+                    self._table.changed.wait()
+                    continue
+                if version < self._table.floor or self._expiries != self._api.expiries:
                     return None
                 found = self._after(version)
                 if found or (left := until - time.monotonic()) <= 0:

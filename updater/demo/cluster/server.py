@@ -205,6 +205,24 @@ class ClusterServer:
         """Cut every open connection, watches too; new ones are welcome."""
         self._wire.cut()
 
+    def down(self) -> None:
+        """Refuse every connection until `up`; what is stored stays."""
+        self._wire.down()
+
+    def up(self) -> None:
+        """Be there again, at the same address."""
+        self._wire.up()
+
+    def expire_watches(self) -> None:
+        """End every open watch with an error 410 in its stream."""
+        self.api.expiries += 1
+        self.api.wake()
+
+    def mute_watches(self, *, mute: bool = True) -> None:
+        """Have open watches say nothing, not even their end, as behind a connection that is gone unnoticed."""
+        self.api.muted = mute
+        self.api.wake()
+
     def close(self) -> None:
         """Stop, and cut every connection."""
         self.api.stopping = True

@@ -26,7 +26,7 @@ Handle = Callable[[Asked, str], "Fault | Stream"]  # the request, and the client
 
 
 class Wire:
-    """Accepts connections until `close`, and gives each request to `handle`."""
+    """Accepts connections until `close`, and gives each request to `handle`. Up from the start."""
 
     def __init__(self, handle: Handle, certificate: tuple[Path, Path], authority: Path, port: int) -> None:
         self._handle = handle
@@ -37,56 +37,68 @@ class Wire:
         self._tls.verify_mode = ssl.CERT_OPTIONAL
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._socket = socket.create_server(("127.0.0.1", port), backlog=128)
-        self.port: int = self._socket.getsockname()[1]
+        self._cuts = 0
         self.connections = 0
-        self._thread = threading.Thread(target=self._accept, daemon=True, name="cluster")
+        self.port = port
+        self.up()
+
+    def up(self) -> None:
+        """Listen, on the same port as before."""
+        self._socket = socket.create_server(("127.0.0.1", self.port), backlog=128)
+        self.port = int(self._socket.getsockname()[1])
+        self._thread = threading.Thread(target=self._accept, args=(self._socket,), daemon=True, name="cluster")
         self._thread.start()
 
-    def _accept(self) -> None:
-        while not self.stopped.is_set():
+    def down(self) -> None:
+        """Refuse connections, and cut those that are open."""
+        with contextlib.suppress(OSError):  # some systems refuse this for a socket that listens
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(5)
+        self.cut()
+
+    def close(self) -> None:
+        """Stop for good."""
+        self.stopped.set()
+        self.down()
+
+    def cut(self) -> None:
+        """Cut every open connection; new ones are welcome."""
+        with self._lock:
+            self._cuts += 1
+            for connection in self._open:
+                _shut(connection)
+
+    def _accept(self, listening: socket.socket) -> None:
+        while True:
             try:
-                connection, _ = self._socket.accept()
+                connection, _ = listening.accept()
             except OSError:
                 return  # closed
             with self._lock:
                 self._open.add(connection)
                 self.connections += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True, name="cluster-connection").start()
+                args = (connection, self._cuts)
+            threading.Thread(target=self._serve, args=args, daemon=True, name="cluster-connection").start()
 
-    def _serve(self, plain: socket.socket) -> None:
+    def _serve(self, plain: socket.socket, cuts: int) -> None:
         connection = plain
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            wrapped = self._tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+            connection = wrapped = self._tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
             with self._lock:
                 self._open.discard(plain)
                 self._open.add(wrapped)
-            connection = wrapped
-            if not self.stopped.is_set():
+                is_cut = cuts != self._cuts
+            if not is_cut:
                 wrapped.do_handshake()
                 _Connection(self, wrapped, self._handle).serve()
         except OSError:
             pass  # a client that went away, or does not trust the certificate, is its own affair
         finally:
             with self._lock:
-                self._open.discard(connection)
+                self._open -= {plain, connection}
             connection.close()
-
-    def cut(self) -> None:
-        """Cut every open connection; new ones are welcome."""
-        with self._lock:
-            for connection in self._open:
-                _shut(connection)
-
-    def close(self) -> None:
-        """Stop, and cut every connection."""
-        self.stopped.set()
-        with contextlib.suppress(OSError):  # some systems refuse this for a socket that listens
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self.cut()
-        self._thread.join(5)
 
 
 def _shut(connection: socket.socket) -> None:
