@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,7 @@ from updater.pipeline.apply import FIRST, Order, Sync
 from updater.pipeline.compare import Compared, Comparison, Desired, Kept, desired, digest, home, statuses, version_of
 from updater.pipeline.sources import Tree
 from updater.renderers.base import Target
+from updater.renderers.files import Files
 from updater.renderers.front import Front
 from updater.secrets import redact
 from updater.sync import status as standings
@@ -46,6 +48,7 @@ from updater.sync.order import plan
 from updater.sync.prune import Pruning, prune
 from updater.transport import lock as locks
 
+VIEWS = 16  # commits whose files are kept in view
 LOCK_WAIT = 600.0  # seconds to wait for another process that syncs the same application
 SOON, LATER = 1.0, 30.0  # seconds until an application on its way to health is looked at again, growing
 STABLE = timedelta(minutes=10)  # without a heal, after which the next one counts as the first
@@ -128,6 +131,19 @@ class World:
     started: Callable[[Application, str, str], object] = lambda _application, _cluster, _revision: None
     stop: threading.Event = field(default_factory=threading.Event)
     jitter: Callable[[], float] = lambda: 0.5
+    renders: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(os.cpu_count() or 2))
+    _files: OrderedDict[tuple[Path, str], Files] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def files(self, tree: Tree) -> Files:
+        """Return the files of a commit, one view for all applications: what it has worked out serves them all."""
+        key = tree.clone.folder, tree.revision
+        with self._lock:
+            if key not in self._files:
+                self._files[key] = self.front.files(tree)
+                while len(self._files) > VIEWS:
+                    self._files.popitem(last=False)
+            return self._files[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,10 +244,11 @@ class _Step:
         target = Target(
             site.cluster.version(), frozenset(site.cluster.api_versions()), self.application.destination.namespace
         )
-        files = front.files(tree)
+        files = self.world.files(tree)
         key = front.cache_key(files, self.application, target)
         if self.memory.wanted is None or self.memory.wanted.key != key or self.ask.fresh:
-            rendered = front.render(files, self.application, target)
+            with self.world.renders:
+                rendered = front.render(files, self.application, target)
             self.memory.wanted = desired(self.application, key, rendered, site.cluster)
         wanted = self.memory.wanted
         site.follow(frozenset((r.key.group, r.key.kind, r.version) for r in wanted.members))
