@@ -377,6 +377,7 @@ BELOW = [
     ("SSH in full", "ssh://git@github.com/acme/api.git", "github.com/acme"),
     ("SSH at another port", "ssh://git@github.com:2222/acme/api.git", "github.com/acme"),
     ("the usual port spelled out", "https://github.com:443/acme/api", "github.com/acme"),
+    ("another port of a host without one", "https://github.com:8443/acme/api", None),
     ("a port that is named", "https://git.example.com:8443/a/b", "git.example.com:8443"),
     ("a port that nobody named", "https://git.example.com:9443/a/b", None),
     ("a host with a named port, without one", "https://git.example.com/a/b", None),

@@ -273,6 +273,7 @@ MISTAKES = [
         "unknown key `syncpolicy`",
         "`syncPolicy`",
     ),
+    ("an unknown key without a value", SPEC + TO + "  §suspend:\n", "spec.suspend", "unknown key `suspend`", NO_KEY),
     ("a list for a mapping", HEAD + "metadata: {name: a}\nspec: §[]\n", "spec", "a list", "a mapping"),
     ("no address", SOURCE % "§path: a", "spec.source.repoURL", "no `repoURL`", "`repoURL`"),
     (
@@ -780,18 +781,29 @@ def test_one_slip_many_times_is_no_endless_report() -> None:
     assert found.problems[-1].found == f"{1000 - MAX_PROBLEMS} more mistakes"
 
 
-def test_a_value_behind_an_alias_stands_where_it_is_used() -> None:
-    text = GOOD.replace("metadata: {name: %s}", "metadata: {name: a, labels: &l {x: 1}, annotations: §*l}")
-    text, at = marked(text)
-    assert f"{read(text, 'a').problems[1].line}:" == at.partition(":")[0] + ":"
-    assert [one.where for one in read(text, "a").problems] == ["metadata.labels.x", "metadata.annotations.x"]
+def places(text: str) -> dict[str, str]:
+    return {problem.where: f"{problem.line}:{problem.column}" for problem in read(text, "a").problems}
 
 
-def test_merged_keys_are_read_and_have_places() -> None:
-    text = "x: &x {metadata: {name: §A}}\n<<: *x\n" + (GOOD % "a").replace("metadata: {name: a}\n", "")
-    text, at = marked(text)
-    problems = {one.where: f"{one.line}:{one.column}" for one in read(text, "a").problems}
-    assert problems == {"metadata.name": at, "x": "1:1"}
+def test_an_alias_stands_where_it_is_written_and_what_it_holds_at_its_anchor() -> None:
+    text, at = marked(GOOD.replace("metadata: {name: %s}", "metadata: {name: a, labels: &l [x], annotations: §*l}"))
+    assert places(text)["metadata.annotations"] == at
+    text, at = marked(GOOD.replace("metadata: {name: %s}", "metadata: {name: a, labels: &l {x: §1}, annotations: *l}"))
+    assert places(text) == {"metadata.labels.x": at, "metadata.annotations.x": at}
+
+
+@pytest.mark.parametrize("merged", ["*x", "[*x]", "[{kind: Application}, *x]"], ids=["one", "a list", "several"])
+def test_merged_keys_are_read_and_have_places(merged: str) -> None:
+    rest = (GOOD % "a").replace("metadata: {name: a}\n", "")
+    text, at = marked("x: &x {metadata: {name: §A}}\n" + rest + f"<<: {merged}\n")
+    assert places(text) == {"metadata.name": at, "x": "1:1"}
+
+
+def test_a_stream_of_json_has_lines_at_least() -> None:
+    """Objects side by side are no YAML, and kubectl takes them."""
+    text = json.dumps(yaml.safe_load(GOOD % "a")) + "\n" + json.dumps(yaml.safe_load(GOOD % "B"))
+    found = read(text, "a.json")
+    assert ([one.name for one in found.applications], places(text)) == (["a"], {"metadata.name": "2:1"})
 
 
 def names(found: Read) -> list[tuple[str, str]]:
