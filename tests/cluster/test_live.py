@@ -94,8 +94,11 @@ def test_what_is_there_and_what_comes_is_told(seen: Seen, cluster: Cluster, foll
     assert live.ready(cluster.kind_of("", "ConfigMap"))
     cluster.apply(ours(level="debug"))
     seen.until_data({"level": "debug"})
-    assert (live.get(KEY) or {})["data"] == {"level": "debug"}
-    assert live.all().keys() == {KEY}
+    found = live.get(KEY)
+    assert found == cluster.get(KEY)
+    assert live.version(KEY) == (found or {})["metadata"]["resourceVersion"]
+    assert live.version(secret().key) == ""
+    assert live.keys() == {KEY}
     assert {key for key, _ in seen.told} == {KEY}
 
 
@@ -109,7 +112,7 @@ def test_what_goes_or_loses_our_label_is_gone(seen: Seen, cluster: Cluster, foll
     seen.until_gone()
     cluster.apply(config_map("other"))
     seen.until_gone(other.key)
-    assert live.all() == {}
+    assert live.keys() == frozenset()
 
 
 def test_nothing_is_ready_before_it_was_listed(
@@ -233,7 +236,7 @@ def test_what_went_while_nobody_looked_is_told_after_the_next_list(
     server.compact()
     down.set()
     seen.until_gone()
-    assert live.all().keys() == {stays.key}
+    assert live.keys() == {stays.key}
     assert [key for key, _ in seen.told].count(stays.key) == 1
 
 
@@ -308,7 +311,7 @@ def test_a_kind_that_disappears_takes_its_objects_and_comes_back(
     for _ in range(3):  # by the third request for it, the answer to the one before was read
         assert missed.acquire(timeout=10)
     assert not live.ready(kind)
-    assert live.all() == {}
+    assert live.keys() == frozenset()
     seen.told.clear()
     other = connect()
     other.apply(definition())

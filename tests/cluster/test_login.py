@@ -181,6 +181,13 @@ def test_the_network_s_proxy_is_asked(server: ClusterServer, connect: Connect) -
         assert proxy.asked == [f"CONNECT 127.0.0.1:{server.port}"]
 
 
+def test_plain_http_goes_through_a_proxy_too(connect: Connect) -> None:
+    with Scripted(lambda _: reply(200, {"gitVersion": "v1.34.0"})) as server, Proxy() as proxy:
+        login = Login(Server(f"{server.url}/k8s", proxy=proxy.url), Kept())
+        assert connect(login).version() == "v1.34.0"
+        assert proxy.asked == [f"GET {server.url}/k8s/version"]
+
+
 def test_a_proxy_that_refuses_is_named(server: ClusterServer, connect: Connect) -> None:
     with Scripted(lambda _: reply(407, b"")) as proxy:
         login = login_of(server.kubeconfig).through(Routes.configured(proxy.url, []))
@@ -258,8 +265,8 @@ class Program:
 
     def login(self, server: ClusterServer, version: str = V1, **more: Any) -> Login:
         entry = {"command": str(self.path), "apiVersion": version, "args": ["get", "x"]} | more
-        cluster = {"server": server.url, "certificate-authority": str(server.ca)}
-        return read(config({"exec": entry}, **cluster), allowed=(str(self.path),))
+        cluster: dict[str, Any] = {"server": server.url, "certificate-authority": str(server.ca)}
+        return read(config({"exec": entry}, cluster), allowed=(str(self.path),))
 
 
 @pytest.fixture

@@ -206,26 +206,32 @@ class Cluster:
         """
         for attempt in range(1, TRIES + 1):
             try:
-                return self._pages(served, selector, namespace)
+                pages = [*self.pages(served, selector=selector, namespace=namespace)]
             except Gone as err:
                 if attempt == TRIES:
                     raise Unreachable(str(err)) from err
+            else:
+                return Listing([item for page in pages for item in page.items], pages[-1].resource_version)
         raise AssertionError("unreachable")
 
-    def _pages(self, served: ServedKind, selector: str, namespace: str) -> Listing:
+    def pages(self, served: ServedKind, *, selector: str = "", namespace: str = "") -> Iterator[Listing]:
+        """Yield the pages of a list, at least one; that of the last one is the moment from which a watch goes on.
+
+        Raises Gone where the list expires in between, and what `list` raises.
+        """
         question = Question(self.name, f"list of {served.kind}", secret=_is_secret(served.group, served.kind))
         path, following = _collection(served, namespace, question), ""
-        items: list[Json] = []
         while True:
             parameters = {"limit": str(PAGE), "labelSelector": selector, "continue": following}
             page = self._get(_with(path, parameters), question, PAGE_BYTES)
             found, metadata = page.get("items"), page.get("metadata")
-            if not isinstance(found, list | None) or not isinstance(metadata, dict):
+            if not isinstance(found, builtins.list | None) or not isinstance(metadata, dict):
                 raise Unreachable(f"{question}: the answer is not a list")
-            items.extend(_named(item, served) for item in found or () if isinstance(item, dict))
+            items = [_named(item, served) for item in found or () if isinstance(item, dict)]
+            yield Listing(items, str(metadata.get("resourceVersion") or ""))
             following = str(metadata.get("continue") or "")
             if not following:
-                return Listing(items, str(metadata.get("resourceVersion") or ""))
+                return
 
     def watch(
         self,

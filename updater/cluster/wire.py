@@ -104,9 +104,12 @@ class Wire:
     def __init__(self, server: Server, *, connections: int) -> None:
         self.server = server
         self._connections = connections
-        self._base = urlsplit(server.url).path.rstrip("/")
+        # A proxy wants to hear the whole address; through a tunnel, as to the server itself, the path is enough.
+        plain_proxy = server.proxy and server.url.startswith("http:")
+        self._base = server.url.rstrip("/") if plain_proxy else urlsplit(server.url).path.rstrip("/")
         self._lock = threading.Lock()
         self._rest: RESTClientObject | None = None
+        self._pool: urllib3.HTTPConnectionPool | None = None
         self._identity = Identity()
         self._closed = False
 
@@ -152,7 +155,7 @@ class Wire:
             rest.close()
 
     def _ask(self, request: Request, exchange: Exchange, identity: Identity) -> urllib3.BaseHTTPResponse:
-        response = self._pool(identity).urlopen(
+        response = self._connections_of(identity).urlopen(
             request.method,
             f"{self._base}{request.path}",
             body=request.body,
@@ -161,6 +164,7 @@ class Wire:
             preload_content=False,
             redirect=False,
             retries=False,
+            assert_same_host=False,  # it is ours; where a proxy is asked, urllib3 takes that for the host
         )
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in {"", "identity"}:
@@ -168,15 +172,16 @@ class Wire:
             raise NoAnswer(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
         return response
 
-    def _pool(self, identity: Identity) -> urllib3.HTTPConnectionPool:
+    def _connections_of(self, identity: Identity) -> urllib3.HTTPConnectionPool:
         with self._lock:
             if self._closed:
                 raise Cut("the client is closed")
-            if self._rest is None or identity != self._identity:
+            if self._pool is None or identity != self._identity:
                 old, self._rest, self._identity = self._rest, self._connected(identity), identity
+                self._pool = self._rest.pool_manager.connection_from_url(self.server.url)
                 if old is not None:
                     old.close()  # the connections that nobody uses; the others end with their requests
-            return self._rest.pool_manager.connection_from_url(self.server.url)
+            return self._pool
 
     def _connected(self, identity: Identity) -> RESTClientObject:
         server = self.server
