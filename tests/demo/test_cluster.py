@@ -135,8 +135,13 @@ def test_discovery_comes_in_one_document_where_the_client_takes_it(ask: Raw) -> 
 
 @pytest.mark.parametrize(
     "path",
-    ["/nothing", "/apis/no.such.group/v1", "/apis/no.such.group/v1/things", "/api/v1/things"],
-    ids=["no such path", "no such group", "in no such group", "no such kind"],
+    [
+        pytest.param("/nothing", id="no such path"),
+        pytest.param("/apis/no.such.group/v1", id="no such group"),
+        pytest.param("/apis/no.such.group/v1/things", id="in no such group"),
+        pytest.param("/api/v1/things", id="no such kind"),
+        pytest.param("/api/v1/namespaces/default/nodes", id="a cluster-wide kind in a namespace"),
+    ],
 )
 def test_what_is_not_served_is_a_plain_404(ask: Raw, path: str) -> None:
     said = ask("GET", path)

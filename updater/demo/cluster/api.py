@@ -117,7 +117,8 @@ class Api:
         if asked.group == "authorization.k8s.io" and asked.resource == "selfsubjectaccessreviews":
             return self._review(asked)
         resource = self.registry.find(asked.group, asked.version, asked.resource)
-        if resource is None:
+        is_inside = asked.namespace and asked.resource != "namespaces"
+        if resource is None or (is_inside and not resource.namespaced):
             return _nothing()
         below = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
         self._check(asked.user, asked.verb, Place(asked.group, below, asked.namespace, asked.name))

@@ -86,11 +86,11 @@ _TABLE = (
 def plural_of(kind: str) -> str:
     """Return the plural as the built-in kinds form it."""
     word = kind.lower()
-    if word.endswith(("s", "ss")) and not word.endswith("endpoints"):
-        return f"{word}es"
+    if word == "endpoints":
+        return word
     if word.endswith("y"):
         return f"{word[:-1]}ies"
-    return word if word.endswith("s") else f"{word}s"
+    return f"{word}es" if word.endswith("s") else f"{word}s"
 
 
 def built_in() -> list[Resource]:

@@ -85,7 +85,6 @@ class Store:
     def __init__(self, history: int) -> None:
         self.lock = threading.RLock()
         self.version = FIRST_VERSION
-        self.writes = 0
         self.listeners: list[Callable[[Resource, Happened], None]] = []
         self._history, self._forgotten = history, 0
         self._tables: dict[str, Table] = {}
@@ -136,7 +135,6 @@ class Store:
             return last
 
     def _tell(self, table: Table, happened: Happened) -> None:
-        self.writes += 1
         if len(table.log) == table.log.maxlen:
             table.floor = table.log[0].version
         table.log.append(happened)

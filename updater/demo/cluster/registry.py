@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from updater.demo.cluster.kinds import Resource, built_in
-from updater.demo.cluster.schemas import Json, custom_node
+from updater.demo.cluster.schemas import Json, custom_kind
 
 
 class Registry:
@@ -61,5 +61,5 @@ def _resource(spec: Json, version: Json) -> Resource:
         spec["group"], version["name"], names["kind"], names["plural"], tuple(names.get("shortNames", ())),
         namespaced=spec["scope"] == "Namespaced", status="status" in below, scale="scale" in below,
         categories=tuple(names.get("categories", ())), custom=True,
-        singular=names.get("singular", names["kind"].lower()), node=custom_node(schema, root=True),
+        singular=names.get("singular", names["kind"].lower()), node=custom_kind(schema),
     )  # fmt: skip

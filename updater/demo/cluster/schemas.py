@@ -105,15 +105,19 @@ def _shape(text: str) -> Node:
     return List(_shape(element), {name: default or None for name, _, default in pairs})
 
 
-def custom_node(schema: Json | None, *, root: bool = False) -> Node:
-    """Return the node of a custom resource's openAPIV3Schema; without one everything goes."""
-    if not schema:
-        return custom_root({}, None) if root else ANY
-    if schema.get("x-kubernetes-preserve-unknown-fields") and not schema.get("properties"):
-        return custom_root({}, None) if root else ANY
-    if root:
-        return custom_root(schema.get("properties", {}), schema)
+def custom_node(schema: Json | None) -> Node:
+    """Return the node of a part of a custom resource's openAPIV3Schema; without one everything goes."""
+    if not schema or (schema.get("x-kubernetes-preserve-unknown-fields") and not schema.get("properties")):
+        return ANY
     return _custom(schema)
+
+
+def custom_kind(schema: Json | None) -> Map:
+    """Return the node of a custom kind, whose metadata is as everybody's."""
+    schema = schema or {"x-kubernetes-preserve-unknown-fields": True}
+    fields = {name: custom_node(inner) for name, inner in schema.get("properties", {}).items()}
+    fields |= {"apiVersion": TEXT, "kind": TEXT, "metadata": node_of("ObjectMeta")}
+    return Map(fields, ANY if schema.get("x-kubernetes-preserve-unknown-fields") else None)
 
 
 def _custom(schema: Json) -> Node:
@@ -147,14 +151,6 @@ def _custom_map(schema: Json) -> Node:
     node = Map(fields, element, atomic=schema.get("x-kubernetes-map-type") == "atomic")
     node.defaults = {n: inner["default"] for n, inner in schema.get("properties", {}).items() if "default" in inner}
     return node
-
-
-def custom_root(properties: Json, schema: Json | None) -> Map:
-    """Return the node of a custom kind, whose metadata is as everybody's."""
-    fields = {name: custom_node(inner) for name, inner in properties.items()}
-    fields |= {"apiVersion": TEXT, "kind": TEXT, "metadata": node_of("ObjectMeta")}
-    kept = schema is None or schema.get("x-kubernetes-preserve-unknown-fields")
-    return Map(fields, ANY if kept else None)
 
 
 def pruned(value: Any, node: Node, unknown: list[str], path: str = "") -> Any:
