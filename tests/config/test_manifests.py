@@ -84,7 +84,7 @@ def test_several_applications_of_one_file_with_every_tool() -> None:
         "v1.2.0",
         helm=Helm(
             release_name="edge",
-            value_files=("values.yaml", "../shared/values-prod.yaml"),
+            value_files=("values.yaml", "../common/values-prod.yaml"),
             values="replicas: 2\n",
             values_object={"image": {"tag": "1.27.0"}, "nothing": None, "true": True},
             parameters=(

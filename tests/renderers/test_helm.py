@@ -176,8 +176,8 @@ def test_a_dependency_is_vendored_or_nothing_is_rendered(tmp_path: Path) -> None
 
 
 def test_a_chart_may_be_linked_from_inside_and_never_from_outside(tmp_path: Path) -> None:
-    shared = {"shared/templates/s.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n"}
-    found = render(tmp_path, tree=CHART | shared, links={"charts/api/templates/more": "../../../shared/templates"})
+    common = {"common/templates/s.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n"}
+    found = render(tmp_path, tree=CHART | common, links={"charts/api/templates/more": "../../../common/templates"})
     assert "Service" in {one.key.kind for one in found.resources}
     with pytest.raises(ManifestError, match=r"^charts/api/templates/more: a symbolic link that leads out"):
         render(tmp_path, tree=CHART, links={"charts/api/templates/more": "/etc"})
