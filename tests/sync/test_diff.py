@@ -305,3 +305,11 @@ def test_what_differs_is_named_and_printed(one: Any, two: Any, key: Key) -> None
     assert (found.verdict is Verdict.CHANGED) is (one != two)
     assert bool(found.fields) is (one != two)
     assert repr((live, predicted)) == before
+
+
+def test_the_marks_of_a_set_are_applied_whatever_does_not_count() -> None:
+    """Without them an object would be nobody's at the next look."""
+    rule = Ignored("*", "*", json_pointers=("/metadata/labels", "/metadata/annotations"))
+    marks = {"labels": {PART_OF: "applyset-x-v1"}, "annotations": {TRACKING: "shop:apps/Deployment:shop/web"}}
+    manifest = with_metadata(deployment(), labels={**marks["labels"], "app": "web"}, annotations=marks["annotations"])
+    assert respect(manifest, WEB, deployment(), [rule]) == with_metadata(deployment(), **marks)

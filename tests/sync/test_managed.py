@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from updater.sync.managed import Item, Value, leaves, owners, spelled, taken, trees
+from updater.sync.managed import Item, Value, leaves, only, owners, spelled, taken, trees
 
 WEB = 'k:{"name":"web"}'
 PORT = 'k:{"containerPort":80,"protocol":"TCP"}'
@@ -119,3 +119,12 @@ def test_what_an_apply_took_from_others(before: Any, after: Any, expected: Any) 
 
 def test_the_trees_of_one_manager() -> None:
     assert trees(live(us=spec("a"), hpa=spec("b")), "hpa") == [spec("b")]
+
+
+def test_a_tree_is_cut_down_to_the_fields_that_are_named() -> None:
+    image = spelled((*CONTAINER, "image"))
+    assert only(TREE, {".spec.replicas", image, ".spec.paused"}) == {
+        "f:spec": {"f:replicas": {}, "f:template": {"f:spec": {"f:containers": {WEB: {"f:image": {}}}}}}
+    }
+    assert only(TREE, {".spec"}) == {"f:spec": {}}
+    assert only(TREE, set()) == {}

@@ -94,19 +94,23 @@ ORDERS: dict[str, tuple[list[Resource], list[Resource], list[str]]] = {
         [],
         ["w", "widgets@3"],
     ),
-    "what goes, goes first in its wave": ([made(C, "new")], [made(D, "old")], ["prune old", "new"]),
+    "what goes, goes when all others are there": (
+        [made(C, "new"), made(D, "late", sync_wave="2"), made("Job", "h", hook="PostSync")],
+        [made(D, "old")],
+        ["new", "late@2", "prune old@3", "PostSync h"],
+    ),
     "what goes, goes in mirrored waves": (
         [],
         [made(C, "a", sync_wave="-1"), made(C, "b"), made(C, "c", sync_wave="7")],
-        ["prune c@-1", "prune b", "prune a@7"],
+        ["prune c@1", "prune b@2", "prune a@3"],
     ),
-    "what goes, goes users first": ([], [made(C, "conf"), made(D, "web")], ["prune web", "prune conf"]),
+    "what goes, goes users first": ([], [made(C, "conf"), made(D, "web")], ["prune web@1", "prune conf@1"]),
     "one that asks to go last": (
         [made(D, "web", sync_wave="4")],
         [made(C, "a", sync_options="PruneLast=true"), made(C, "b")],
-        ["prune b", "web@4", "prune a@5"],
+        ["web@4", "prune b@5", "prune a@6"],
     ),
-    "a wave in the cluster that is none": ([], [made(C, "a", sync_wave="x")], ["prune a"]),
+    "a wave in the cluster that is none": ([], [made(C, "a", sync_wave="x")], ["prune a@1"]),
 }
 
 
@@ -116,7 +120,7 @@ def test_the_order_of(desired: list[Resource], extra: list[Resource], expected: 
 
 
 def test_the_application_may_ask_that_all_go_last() -> None:
-    assert told(planned([made(D, "web")], [made(C, "a")], ["PruneLast=true"])) == ["web", "prune a@1"]
+    assert told(planned([made(D, "web")], [made(C, "a")], ["PruneLast=true"])) == ["web", "prune a@2"]
 
 
 def test_same_kinds_of_a_wave_go_together_and_nothing_else_does() -> None:
@@ -128,7 +132,7 @@ def test_same_kinds_of_a_wave_go_together_and_nothing_else_does() -> None:
         made("Job", "h", hook="PreSync"),
     ]
     groups = [[task.key.name for task in step] for step in steps(planned(desired, [made(C, "old")]))]
-    assert groups == [["h"], ["old"], ["a", "b"], ["web"], ["later"]]
+    assert groups == [["h"], ["a", "b"], ["web"], ["later"], ["old"]]
 
 
 def test_a_hook_with_a_prefix_gets_a_name_of_its_own() -> None:
@@ -164,7 +168,7 @@ def test_a_sync_of_a_few_objects_runs_no_hooks() -> None:
     desired, extra = [made(D, "web"), made(C, "conf"), made("Job", "h", hook="PreSync")], [made(C, "old")]
     chosen = {desired[1].key, desired[2].key}
     assert told(planned(desired, extra, only=chosen)) == ["conf"]
-    assert told(planned(desired, extra, only={extra[0].key})) == ["prune old"]
+    assert told(planned(desired, extra, only={extra[0].key})) == ["prune old@1"]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from updater.model.resource import Key
 from updater.model.sync import Difference, Verdict
 from updater.sync.ignore import ignored_fields, strip
 from updater.sync.inventory import PART_OF, TRACKING
-from updater.sync.managed import Item, Path, owners, spelled
+from updater.sync.managed import Item, Path, Tree, owners, spelled
 
 MAX_FIELDS = 100  # of one object; more say nothing that these do not
 MAX_LINES = 1_000  # of one printed difference
@@ -34,6 +34,7 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # a whole obj
 _NOT_COMPARED = frozenset(
     {"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"}  # the server's own
 )
+_MARKS = {"labels": PART_OF, "annotations": TRACKING}
 _OURS = {"labels": {PART_OF}, "annotations": {TRACKING, LAST_APPLIED}}
 _HASHED = re.compile(r"hidden:[0-9a-f]{16}")
 _KEY_FIELDS = ("name", "mountPath", "containerPort", "port", "key", "type", "ip", "devicePath", "topologyKey")
@@ -70,15 +71,22 @@ def respect(
 ) -> Mapping[str, Any]:
     """Return a manifest as it is applied under RespectIgnoreDifferences: without the fields that do not count.
 
-    An object that is not there yet gets all of them. What names the object always stays; marks of ours are put on
-    after this.
+    An object that is not there yet gets all of them.
     """
-    if live is None:
-        return manifest
-    left, metadata = strip(manifest, ignored_fields(key, live, ignored)), manifest["metadata"]
+    return manifest if live is None else without(manifest, ignored_fields(key, live, ignored))
+
+
+def without(manifest: Mapping[str, Any], fields: Tree) -> Mapping[str, Any]:
+    """Return a manifest without some fields; what names the object always stays, and so do the marks of its set."""
+    left, metadata = strip(manifest, fields), manifest["metadata"]
+    rest = dict(left.get("metadata", {}))
+    for name, ours in _MARKS.items():
+        marks = {mark: text for mark, text in (metadata.get(name) or {}).items() if mark == ours}
+        if marks:
+            rest[name] = {**(rest.get(name) or {}), **marks}
     named = {name: metadata[name] for name in ("name", "namespace") if name in metadata}
     kept = {name: manifest[name] for name in ("apiVersion", "kind")}
-    return {**kept, **left, **kept, "metadata": {**left.get("metadata", {}), **named}}
+    return {**kept, **left, **kept, "metadata": {**rest, **named}}
 
 
 def unified(difference: Difference) -> str:

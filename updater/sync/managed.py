@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +66,20 @@ def leaves(tree: Tree, path: Path = ()) -> Iterator[Path]:
             yield from leaves(below, (*path, step))
         else:
             yield (*path, step)
+
+
+def only(tree: Tree, wanted: Container[str], path: Path = ()) -> Tree:
+    """Return of a tree the fields whose paths, as `spelled` writes them, are wanted."""
+    found: dict[str, Tree] = {}
+    for name, below in tree.items():
+        step = _step(name)
+        if step is None or not isinstance(below, Mapping):
+            continue
+        here = (*path, step)
+        rest = {} if spelled(here) in wanted else only(below, wanted, here)
+        if rest or spelled(here) in wanted:
+            found[name] = rest
+    return found
 
 
 def taken(before: Mapping[str, Any], after: Mapping[str, Any], us: str) -> tuple[tuple[str, str], ...]:

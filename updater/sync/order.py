@@ -2,7 +2,7 @@
 
     stage       PreSync, Sync, PostSync; SyncFail, where one before it failed
     wave        the lower first
-    prune       of one wave what goes goes first
+    prune       what goes goes after everything of its stage was applied: nothing is lost to a sync that fails
     kind        what others need first: namespaces, accounts, configuration, workloads, ways in, custom resources
     name        so that the order is the same every time
 
@@ -106,7 +106,7 @@ def rank(key: Key) -> int:
 def _place(task: SyncTask) -> tuple[int, int, int, int, Key]:
     removes = task.action is Action.PRUNE
     kind = rank(task.key)
-    return _STAGES.index(task.stage), task.wave, 0 if removes else 1, -kind if removes else kind, task.key
+    return _STAGES.index(task.stage), task.wave, 1 if removes else 0, -kind if removes else kind, task.key
 
 
 def _applied(resource: Resource, policy: SyncPolicy) -> SyncTask:
@@ -173,13 +173,16 @@ def _brings(task: SyncTask) -> tuple[str, ...]:
 def _removed(
     keys: list[Key], live: Mapping[Key, Resource], policy: SyncPolicy, others: Iterable[SyncTask]
 ) -> list[SyncTask]:
-    """Return the tasks that remove: their waves are those of the objects, mirrored; PruneLast is after all others."""
+    """Return the tasks that remove: their waves are after all others, those of the objects mirrored.
+
+    PruneLast is the last of them.
+    """
     waves = {key: _old_wave(live.get(key)) for key in keys}
-    there = sorted(set(waves.values()))
-    mirrored = dict(zip(there, reversed(there), strict=True))
-    final = max([*there, *(task.wave for task in others if task.stage is Stage.SYNC)], default=0) + 1
+    applied = max((task.wave for task in others if task.stage is Stage.SYNC), default=0)
+    mirrored = {old: applied + at for at, old in enumerate(sorted(set(waves.values()), reverse=True), 1)}
+    final = applied + len(mirrored) + 1
     return [
-        SyncTask(Action.PRUNE, Stage.SYNC, final if _is_last(live.get(key), policy) else mirrored[waves[key]], key)
+        SyncTask(Action.PRUNE, Stage.SYNC, final if is_last(live.get(key), policy) else mirrored[waves[key]], key)
         for key in keys
     ]
 
@@ -190,7 +193,8 @@ def _old_wave(live: Resource | None) -> int:
     return 0
 
 
-def _is_last(live: Resource | None, policy: SyncPolicy) -> bool:
+def is_last(live: Resource | None, policy: SyncPolicy) -> bool:
+    """Whether an object goes only when everything else of its application is there, and healthy."""
     with suppress(ValueError):
         return live is not None and options(live, policy.options).prune_last
     return False
