@@ -24,6 +24,8 @@ from updater.cluster.wire import Server
 from updater.demo.cluster.asked import Asked, Cut, refuse
 from updater.demo.cluster.server import ClusterServer
 from updater.model.resource import Key, Resource
+from updater.model.sync import Verdict
+from updater.sync.diff import LAST_APPLIED, compare
 from updater.sync.inventory import PART_OF
 
 OURS = {PART_OF: "applyset-x-v1"}
@@ -140,7 +142,7 @@ def test_values_of_secrets_never_stay(seen: Seen, cluster: Cluster, following: F
     canary = base64.b64encode(b"hunter2-canary").decode()
     manifest = dict(secret(labels=OURS, password=canary, other=canary).manifest)
     last = {
-        "kubectl.kubernetes.io/last-applied-configuration": json.dumps({"data": {"password": canary}}),
+        LAST_APPLIED: json.dumps({"data": {"password": canary}}),
         "kept": "yes",
     }
     manifest["metadata"] = {**manifest["metadata"], "annotations": last}
@@ -157,6 +159,10 @@ def test_values_of_secrets_never_stay(seen: Seen, cluster: Cluster, following: F
     second = live.get(secret().key) or {}
     assert second["data"]["other"] == first["data"]["other"]
     assert second["data"]["password"] != first["data"]["password"]
+    whole = cluster.get(secret().key)
+    assert compare(secret().key, second, whole, secret_key=b"k").verdict is Verdict.SAME
+    changed = [path for path, _ in compare(secret().key, first, whole, secret_key=b"k").fields]
+    assert changed == [".metadata.annotations", ".data.password"]
 
 
 def test_a_second_call_adds_kinds_and_begins_none_twice(

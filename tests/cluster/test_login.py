@@ -211,6 +211,15 @@ def test_a_token_file_that_is_gone_is_no_answer(server: ClusterServer, connect: 
         connect(login).version()
 
 
+@pytest.mark.parametrize("token", ["to\r\nken: x", "tökén", "a\tb"])
+def test_a_token_that_would_break_the_request_is_not_sent(server: ClusterServer, connect: Connect, token: str) -> None:
+    login = Login(Server(server.url, server.ca.read_text()), Kept(Credential(token)))
+    with pytest.raises(Unreachable, match="the token holds characters that no token has") as caught:
+        connect(login).version()
+    assert token not in str(caught.value)
+    assert not server.requests
+
+
 # --- pods ------------------------------------------------------------------------------------------------------------
 
 

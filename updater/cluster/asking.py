@@ -209,6 +209,8 @@ class _Leave:
 def _shown(request: Request, credential: Credential) -> Request:
     if not credential.token:
         return request
+    if not credential.token.isascii() or not credential.token.isprintable():
+        raise NoAnswer("we cannot log in: the token holds characters that no token has")
     return replace(request, headers={**request.headers, "Authorization": f"Bearer {credential.token}"})
 
 

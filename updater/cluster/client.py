@@ -194,8 +194,11 @@ class Cluster:
 
     def _read(self, key: Key, accept: str) -> Json | None:
         question = self._question("get of", key)
+        path = self._path(self.kind_of(key.group, key.kind), key, question)
         try:
-            return self._get(self._path(self.kind_of(key.group, key.kind), key, question), question, accept=accept)
+            return self._object(
+                self._asker.ask(Request("GET", path, OBJECT_BYTES, {"Accept": accept}), question), question
+            )
         except Absent:
             return None
 
@@ -299,14 +302,14 @@ class Cluster:
         if dry_run:
             parameters["dryRun"] = "All"
         write = _Write("PATCH", path, question, _body(resource, question), _APPLY, parameters)
-        return self._document(self._write(write, as_user, warn), question)
+        return self._object(self._write(write, as_user, warn), question)
 
     def create(self, resource: Resource, *, as_user: str | None = None, warn: Warn | None = None) -> Json:
         """Make an object that is not there yet. Raises Refused where it is, and what `apply` raises."""
         question = self._question("creation of", resource.key)
         path = _collection(self._kind(resource), resource.key.namespace, question)
         write = _Write("POST", path, question, _body(resource, question), parameters=_OURS)
-        return self._document(self._write(write, as_user, warn), question)
+        return self._object(self._write(write, as_user, warn), question)
 
     def replace(self, resource: Resource, *, as_user: str | None = None, warn: Warn | None = None) -> Json:
         """Put an object in place of the one that is there, whoever owns its fields; make it where there is none.
@@ -322,7 +325,7 @@ class Cluster:
             body = _body(resource, question, resource_version=str(live["metadata"].get("resourceVersion") or ""))
             answer = self._write(_Write("PUT", path, question, body, parameters=_OURS), as_user, warn)
             if answer.status != 409 or attempt == TRIES:  # else somebody changed it in between
-                return self._document(answer, question)
+                return self._object(answer, question)
         raise AssertionError("unreachable")
 
     def patch(self, key: Key, patch: builtins.list[Any] | Json, *, kind: str, as_user: str | None = None) -> Json:
@@ -330,7 +333,7 @@ class Cluster:
         question = self._question("patch of", key)
         path = self._path(self.kind_of(key.group, key.kind), key, question)
         write = _Write("PATCH", path, question, json.dumps(patch).encode(), _PATCHES[kind], {"fieldManager": MANAGER})
-        return self._document(self._write(write, as_user), question)
+        return self._object(self._write(write, as_user), question)
 
     def delete(
         self, key: Key, *, propagation: str = "Foreground", uid: str | None = None, as_user: str | None = None
@@ -379,6 +382,12 @@ class Cluster:
             for text in _warnings(answer.headers):
                 warn(text)
         return answer
+
+    def _object(self, answer: Answer, question: Question) -> Json:
+        found = self._document(answer, question)
+        if not isinstance(found.get("metadata"), dict):
+            raise Unreachable(f"{question}: the answer is not an object")
+        return found
 
     def _document(self, answer: Answer, question: Question) -> Json:
         if 200 <= answer.status < 300:

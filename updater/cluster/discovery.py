@@ -134,7 +134,8 @@ def _one_by_one(root: str, answer: Mapping[str, Any], ask: Ask, broken: set[str]
 
 def _versions(root: str, answer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if root == "/api":
-        yield from (("", str(version)) for version in answer.get("versions") or ())
+        listed = answer.get("versions")
+        yield from (("", str(version)) for version in (listed if isinstance(listed, list) else ()))
         return
     for entry in _dicts(answer, "groups"):
         preferred = str(_dict(entry, "preferredVersion").get("version") or "")

@@ -90,7 +90,7 @@ class Live:
         return packed.unpacked() if packed else None
 
     def version(self, key: Key) -> str:
-        """Return the resource version of an object as it was seen last, empty where there is none; cheaper than `get`."""
+        """Return the resource version of an object as it was seen last, empty where there is none; cheap."""
         follower = self._followers.get((key.group, key.kind))
         packed = follower.objects.get(key) if follower else None
         return packed.version if packed else ""
@@ -145,7 +145,8 @@ class _Packed:
     @classmethod
     def of(cls, item: Json) -> _Packed:
         """Pack an object."""
-        version = str(item["metadata"].get("resourceVersion") or "")
+        metadata = item.get("metadata")
+        version = str(metadata.get("resourceVersion") or "") if isinstance(metadata, dict) else ""
         return cls(version, zlib.compress(json.dumps(item, separators=(",", ":")).encode(), 1))
 
     def unpacked(self) -> Json:
