@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.lab.git import SERVERS, Embedded, OldSsh, Room, Server, Ssh
+
+Calls = Callable[[], list[str]]
 
 
 @pytest.fixture(scope="session", params=list(SERVERS))
@@ -49,3 +53,23 @@ def room(server: Server, tmp_path: Path) -> Room:
 def one(embedded: Server, tmp_path: Path) -> Room:
     """A repository for this test alone, where the kind of server does not matter."""
     return Room(embedded, tmp_path.name, tmp_path)
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """A `git` before the real one that notes what it is asked for and what it sees, and gives it on."""
+    shim, real = tmp_path / "bin" / "git", shutil.which("git")
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\nenv >> {tmp_path}/seen\nexec {real} "$@"\n')
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
+
+    def made() -> list[str]:
+        """The commands since the last time."""
+        log = tmp_path / "calls"
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        commands = [line.split()[0] for line in lines]
+        return [command for command in commands if command not in {"http-backend", "version"}]  # the server, GitPython
+
+    return made

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.git.conftest import Calls
 from tests.lab.git import AT, AUTHOR, FILES, Room, person_commits
 from updater.errors import GitError
 from updater.git import folder
@@ -20,29 +19,6 @@ def bare(tmp_path: Path) -> Path:
     path = tmp_path / "clone"
     folder.create(path, "https://git.example.com/fleet.git")
     return path
-
-
-Calls = Callable[[], list[str]]
-
-
-@pytest.fixture
-def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
-    """A `git` before the real one that notes what it is asked for and what it sees, and gives it on."""
-    shim, real = tmp_path / "bin" / "git", shutil.which("git")
-    shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\nenv >> {tmp_path}/seen\nexec {real} "$@"\n')
-    shim.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
-
-    def made() -> list[str]:
-        """The commands since the last time."""
-        log = tmp_path / "calls"
-        lines = log.read_text().splitlines() if log.exists() else []
-        log.unlink(missing_ok=True)
-        commands = [line.split()[0] for line in lines]
-        return [command for command in commands if command not in {"http-backend", "version"}]  # the server, GitPython
-
-    return made
 
 
 def test_a_fresh_cycle_takes_seven_processes_and_a_resident_poll_one(one: Room, calls: Calls) -> None:

@@ -100,7 +100,7 @@ class Clone:
         self.remote = remote
         self._deadline = deadline
         self._lock: int | None = None
-        self._head: Head | None = None
+        self._heads: tuple[Head, ...] = ()  # what was fetched last; a new clone gets them again
         self._bare = False  # no blob has come yet
         self._modes: tuple[str, dict[str, str]] = ("", {})
 
@@ -127,15 +127,9 @@ class Clone:
 
         Raises GitError where the branch does not exist. A history that was written anew is taken as it is.
         """
-        self._prepare()
-        try:
-            self._head = self._fetch(branch)
-        except CloneDamaged:
-            if not folders.condemn(self.folder):
-                raise
-            self._prepare()
-            self._head = self._fetch(branch)
-        return self._head
+        head = self._anew(lambda: self._fetch(branch))
+        self._heads = (head,)
+        return head
 
     def resolve(self, wanted: Collection[str]) -> dict[str, str | GitError]:
         """Return the commit of each branch, tag, full object id or `HEAD`, and have its history here.
@@ -143,11 +137,16 @@ class Clone:
         One question to the remote, however many are wanted; a name that is a branch and a tag means the branch. Raises
         GitError where the remote cannot be asked.
         """
-        self._prepare()
+        return self._anew(lambda: self._resolve(wanted))
+
+    def _resolve(self, wanted: Collection[str]) -> dict[str, str | GitError]:
         self._tidy()
         names = [name for name in wanted if not _REVISION.fullmatch(name)]
         rows = self._rows(names) if names else {}
-        return {name: self._resolved(name, rows) for name in wanted}
+        heads: list[Head] = []
+        found = {name: self._resolved(name, rows, heads) for name in wanted}
+        self._heads = tuple(heads) or self._heads
+        return found
 
     def _rows(self, names: Collection[str]) -> dict[str, str]:
         """Ask the remote for branches and tags; return object ids by the names of refs."""
@@ -165,21 +164,23 @@ class Clone:
         rows = (line.split("\t") for line in done.stdout.decode("utf-8", "replace").splitlines())
         return {row[1]: row[0] for row in rows if len(row) == 2 and _REVISION.fullmatch(row[0])}
 
-    def _resolved(self, name: str, rows: Mapping[str, str]) -> str | GitError:
+    def _resolved(self, name: str, rows: Mapping[str, str], heads: list[Head]) -> str | GitError:
         branch, tag = f"refs/heads/{name}", f"refs/tags/{name}"
         ref = next((ref for ref in (branch, tag, name) if ref in rows), name)
         told = rows.get(ref) or (name if _REVISION.fullmatch(name) else "")
         if not told:
-            return GitError(self._text("read", f"it has no branch and no tag {name[:100]}"))
+            shown = name[:100] if name.isprintable() else repr(name[:100])
+            return GitError(self._text("read", f"it has no branch and no tag {shown}"))
         key = name if ref == branch else ref
         try:
             if folders.read_ref(self.folder, key) != told:
                 self._get(key, told if ref == name else ref)
+        except CloneDamaged:
+            raise
         except GitError as err:
             return err
-        found = rows.get(f"{tag}^{{}}", told) if ref == tag else told
-        self._head = Head(key, found)
-        return found
+        heads.append(Head(key, told))
+        return rows.get(f"{tag}^{{}}", told) if ref == tag else told
 
     def tree(self, revision: str) -> tuple[Blob, ...]:
         """Return the entries of the tree of a revision, in git's order, without paths that are not UTF-8."""
@@ -271,6 +272,17 @@ class Clone:
 
     # How it is done.
 
+    def _anew(self, operation: Callable[[], T]) -> T:
+        """Ask the remote, and where the clone turns out to be damaged, once more into a new one."""
+        self._prepare()
+        try:
+            return operation()
+        except CloneDamaged:
+            if not folders.condemn(self.folder):
+                raise
+            self._prepare()
+            return operation()
+
     def _prepare(self) -> None:
         if folders.is_ours(self.folder, self.remote.url):
             return
@@ -347,11 +359,10 @@ class Clone:
             raise self._error("fetch files from", done)
 
     def _fetch_whole(self) -> Finished:
-        """Fetch the branch again with all its files: git's oldest protocol may filter, and yet give no file by name."""
-        assert self._head is not None
+        """Fetch the heads again with all files: git's oldest protocol may filter, and yet give no file by name."""
         (self.folder / folders.WHOLE).touch()
-        value = f"+{self._head.revision}:{folders.ref(self._head.branch)}"
-        return self._network(Call((*_FETCH, "--refetch"), ("origin", value)), {})
+        values = (f"+{head.revision}:{folders.ref(head.branch)}" for head in self._heads)
+        return self._network(Call((*_FETCH, "--refetch"), ("origin", *values)), {})
 
     def _cat(self, oids: list[str], blobs: Blobs) -> None:
         self._bare = False
@@ -378,10 +389,11 @@ class Clone:
         try:
             return operation()
         except CloneDamaged:
-            if self._head is None or not folders.condemn(self.folder):
+            if not self._heads or not folders.condemn(self.folder):
                 raise
             self._prepare()
-            self._get(self._head.branch, self._head.revision)
+            for head in self._heads:
+                self._get(head.branch, head.revision)
             return operation()
 
     def _log(self, call: Call) -> Finished:
