@@ -26,9 +26,9 @@ from updater.notifiers.dingtalk import _CODES, DingTalk
 from updater.plugins import members
 from updater.transport.http import Http
 
-TOKEN = "0123456789abcdef0123"
+TOKEN = "token-of-dingtalk-0123"
 HOOK = f"https://oapi.dingtalk.com/robot/send?access_token={TOKEN}"
-SECRET = "SEC0123456789abcdef"
+SECRET = "SEC-of-dingtalk-0123"
 
 
 @pytest.fixture(autouse=True)
