@@ -14,9 +14,9 @@ from updater.notifiers.base import Delivery, HttpNotifier
 from updater.transport.http import Answer
 
 NOW = datetime(2026, 11, 25, 8, 30, 15, 250_000, tzinfo=UTC)
-UPDATED, FAILED, HELD = Kind.IMAGE_UPDATED, Kind.SCAN_FAILED, Kind.MOVED_TAG
+UPDATED, FAILED, HELD, HELD_UPDATE = Kind.IMAGE_UPDATED, Kind.SCAN_FAILED, Kind.MOVED_TAG, Kind.UPDATE_HELD
 COMMIT = Link("View commit", "https://git.example.com/fleet/commit/abc")
-NOTES = Link("Changelog", "https://example.com/notes (1.5)")
+NOTES = Link("Changelog", "https://example.com/notes(1.5)")
 
 HOSTILE = {
     "link": "[click](https://evil.example/x)",

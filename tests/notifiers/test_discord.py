@@ -96,6 +96,11 @@ def test_a_failure_is_red_and_says_what_to_do() -> None:
     assert (embed["color"], embed["description"]) == (0xD0342C, "Look at the registry.")
 
 
+def test_a_command_is_copied_as_it_stands() -> None:
+    told = message(entry(action="Approve *it* with `updater approve 'team-a/**'`", links=()))
+    assert payload(told)["embeds"][0]["description"] == r"Approve \*it\* with `updater approve 'team-a/**'`"
+
+
 def test_a_test_message_is_a_title_alone() -> None:
     (embed,) = payload(TEST)["embeds"]
     assert embed["title"] == "Test message of updater"
@@ -117,7 +122,8 @@ def test_outside_text_holds_no_markdown_mention_or_link(plain: bool) -> None:
     shown = [found.get("content", "")]
     for embed in found.get("embeds", ()):
         description, _, links = embed.get("description", "").rpartition("\n")
-        shown += [embed["title"], description, *(field["name"] for field in embed["fields"])]
+        words = re.sub(r"(?<!\\)`[^`\n]+`", "", description)  # the commands of an action are code
+        shown += [embed["title"], words, *(field["name"] for field in embed["fields"])]
         assert links.endswith(f"](<{COMMIT.url}>)")
         assert links.count("](<") == 1
         assert all(re.fullmatch(r"`[^`\n]+`", field["value"]) for field in embed["fields"])

@@ -163,7 +163,7 @@ def test_a_mail_is_text_and_html(http: Http) -> None:
     mail = inbox.mail()
     assert mail.get_content_type() == "multipart/alternative"
     text, page = parts(mail).values()
-    assert text.startswith("api 1.4.2 -> 1.5.0\n\nImage: ghcr.io/acme/api\n")
+    assert text.startswith("api 1.4.2 -> 1.5.0\nImage: ghcr.io/acme/api\n")
     assert f'<a href="{COMMIT.url}">Commit</a>' in page
 
 
@@ -463,6 +463,12 @@ def test_plain_is_text_alone() -> None:
 def test_a_template_makes_the_text_and_there_is_no_html() -> None:
     assert parts(mail(MARKED)) == {"text/plain": "operator's *own* <b>words</b>\n"}
     assert parts(mail(MARKED, plain=True))["text/plain"].startswith("api 1.4.2 -> 1.5.0")
+
+
+def test_a_command_is_code() -> None:
+    text, page = parts(mail(message(entry(action="Approve it with `updater approve <a>`")))).values()
+    assert "Approve it with `updater approve <a>`" in text
+    assert "<p>Approve it with <code>updater approve &lt;a&gt;</code></p>" in page
 
 
 def test_chinese_is_written_in_seven_bits() -> None:

@@ -5,13 +5,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import html
 import json
 import re
 from typing import Any
 
 import pytest
 
-from tests.lab.robots import COMMIT, FAILED, HELD, HOSTILE, NOTES, NOW, UPDATED, answer, body, entry, message
+from tests.lab.robots import (
+    COMMIT,
+    FAILED,
+    HELD,
+    HELD_UPDATE,
+    HOSTILE,
+    NOTES,
+    NOW,
+    UPDATED,
+    answer,
+    body,
+    entry,
+    message,
+)
 from updater.model.message import Link, Message
 from updater.notifiers.base import Delivery, Notifier, Verdict
 from updater.notifiers.feishu import _CODES, Feishu, OpenPlatform
@@ -78,7 +92,7 @@ def test_one_event_is_a_card_with_buttons() -> None:
             "config": {"wide_screen_mode": True},
             "header": {"template": "blue", "title": {"tag": "plain_text", "content": "api 1.4.2 -> 1.5.0"}},
             "elements": [
-                {"tag": "div", "text": {"tag": "lark_md", "content": "Image: ghcr.io/acme/api\n**Look at it**"}},
+                {"tag": "div", "text": {"tag": "lark_md", "content": "Image: ghcr.io/acme/api\n→ Look at it"}},
                 {"tag": "div", "text": {"tag": "plain_text", "content": "2 were held back"}},
                 {
                     "tag": "action",
@@ -93,7 +107,7 @@ def test_one_event_is_a_card_with_buttons() -> None:
                             "tag": "button",
                             "text": {"tag": "plain_text", "content": "Changelog"},
                             "type": "default",
-                            "url": "https://example.com/notes%20%281.5%29",
+                            "url": "https://example.com/notes%281.5%29",
                         },
                     ],
                 },
@@ -119,9 +133,17 @@ def test_several_events_are_one_card() -> None:
     assert title(told) == "2 events"
     assert shown(told) == (
         "• api 1.4.2 &#45;&#62; 1.5.0 [View commit](https://git.example.com/fleet/commit/abc)\n"
-        "• list failed\nWhy: HTTP 503\n**Look**"
+        "• list failed\nWhy: HTTP 503\n→ Look"
     ).replace("Why: HTTP", "Why: HTTP")
     assert len(told["card"]["elements"]) == 1
+
+
+def test_a_command_can_be_copied_and_an_action_is_told_of_every_event() -> None:
+    """A card shows an entity as its character."""
+    action = "Approve it with `updater approve 'team-a/**'`, or raise `level`"
+    told = shown(body(robot(), message(entry(), entry(HELD_UPDATE, action=action), title="2 events")))
+    assert html.unescape(told).endswith(f"\n→ {action}")
+    assert "*" not in told
 
 
 @pytest.mark.parametrize(
@@ -206,7 +228,6 @@ def test_one_event_is_shortened_until_it_fits(text: str, plain: bool) -> None:
     sent = signing.request(Delivery(told, NOW, plain)).body
     assert len(sent) <= Feishu.max_bytes < 20_000
     assert "ou_1" in shown(json.loads(sent))
-    assert signing.weigh(told) <= Feishu.max_bytes
 
 
 def test_weighing_counts_the_signature_and_reads_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

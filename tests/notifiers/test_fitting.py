@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.notifiers.made import EVERY, HOSTILE_MESSAGE, HUGE, MANY, MARKED, MARKED_HUGE, SINGLE, entry, message
-from updater.model.message import Message
-from updater.notifiers.fitting import cleaned, fitted, plain_text, short, within
+from updater.model.event import Kind
+from updater.model.message import Language, Message
+from updater.notifiers.fitting import brief, cleaned, fitted, plain_text, short, within, worded
 
 
 def weight(told: Message) -> int:
@@ -71,3 +72,52 @@ def test_a_cut_is_never_within_an_escape(text: str, count: int) -> None:
 def test_a_cut_says_so() -> None:
     assert (short("abcdef", 6), short("abcdefg", 6)) == ("abcdef", "abcde…")
     assert within("<" * 10, 13, html.escape) == "&lt;&lt;&lt;…"
+
+
+def test_facts_go_one_by_one_from_the_end() -> None:
+    told = message(entry(facts=tuple((f"Label {n:02}", "v" * 50) for n in range(20))))
+    (found,) = fitted(told, weight, 700).entries
+    assert [label for label, _ in found.facts] == [f"Label {n:02}" for n in range(len(found.facts))]
+    assert 0 < len(found.facts) < 20
+    assert weight(fitted(told, weight, 700)) > 600
+
+
+@pytest.mark.parametrize("most", range(100, 420, 20))
+def test_a_command_is_whole_or_left_out(most: int) -> None:
+    command = "updater approve registry.example.com/" + "team/" * 20 + "web"
+    told = message(
+        entry(headline="h" * 90, facts=(), links=(), action=f"Approve it with `{command}`, or raise `level`")
+    )
+    shown = plain_text(fitted(told, weight, most))
+    assert command in shown or "updater approve" not in shown
+
+
+def test_in_brief_only_trouble_has_facts_and_every_action_stays() -> None:
+    held = entry(Kind.UPDATE_HELD, "db", action="Approve it")
+    failed = entry(Kind.SCAN_FAILED, "web", action="Look")
+    told = brief(message(held, failed))
+    assert [(bool(one.facts), one.action) for one in told.entries] == [(False, "Approve it"), (True, "Look")]
+    assert brief(message(held)) == message(held)
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        pytest.param("Run `a b` or set `c`", "<RUN> [a b] <OR SET> [c]", id="words and commands"),
+        pytest.param("`a`", "[a]", id="a command alone"),
+        pytest.param("Look at it", "<LOOK AT IT>", id="words alone"),
+        pytest.param("a ` b", "<A ` B>", id="a backtick alone is none of ours"),
+        pytest.param("", "", id="nothing"),
+    ],
+)
+def test_an_action_is_words_and_commands(action: str, expected: str) -> None:
+    found = worded(action, lambda text: f"<{text.strip().upper()}>" if text else "", lambda text: f"[{text}]")
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"),
+    [("en", "Image: ghcr.io/acme/api"), ("zh", "Image\N{FULLWIDTH COLON}ghcr.io/acme/api")],
+)
+def test_a_fact_has_the_colon_of_its_language(language: Language, shown: str) -> None:
+    assert shown in plain_text(message(entry(), language=language)).splitlines()

@@ -99,6 +99,10 @@ HELD = Event(
     Kind.UPDATE_HELD, NOW, _image("api", "api/prod"), "1.4.2", "2.0.0", reason="level",
     why="semver >=1.4.0, 2.0.0 is newest of 212; level: a major change, allowed is minor", spots=_spots("api"),
 )  # fmt: skip
+HELD_PATTERN = replace(
+    HELD, subject=Subject("team-a/**", "team-a/**", "registry.example.com/team-a/**"),
+    spots=(Spot("fleet", "main", "apps/web/deployment.yaml", 17, "registry.example.com/team-a/web"),),
+)  # fmt: skip
 SCAN_FAILED = Event(
     Kind.SCAN_FAILED, NOW, Subject(registry="registry.example.com"),
     why="registry.example.com answered 503 to the list of tags of team-a/web", images=("team-a/web", "team-a/worker"),
@@ -151,6 +155,7 @@ CASES: Mapping[str, Made] = {
     ),
     "update_available": _of(AVAILABLE),
     "update_held": _of(HELD),
+    "held_pattern": _of(HELD_PATTERN),
     "scan_failed": _of(SCAN_FAILED),
     "push_rejected": _of(PUSH_REJECTED),
     "human_rollback": _of(HUMAN_ROLLBACK),

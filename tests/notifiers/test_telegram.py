@@ -99,6 +99,13 @@ def test_one_event_is_its_headline_its_facts_in_code_and_links() -> None:
     assert lines[-1].startswith(f'<a href="{COMMIT.url}">Commit</a> · ')
 
 
+def test_a_command_is_copied_as_it_stands() -> None:
+    told = message(entry(action="Approve it with `updater approve 'team-a/**'`, or raise `level`", links=()))
+    text = body(telegram().request(delivery(told)))["text"]
+    assert "\nApprove it with <code>updater approve &#x27;team-a/**&#x27;</code>, or raise <code>level</code>" in text
+    assert "\u2060" not in text
+
+
 def test_several_events_stand_apart() -> None:
     blocks = body(telegram().request(delivery(SEVERAL)))["text"].split("\n\n")
     assert len(blocks) == 4

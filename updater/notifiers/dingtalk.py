@@ -20,15 +20,17 @@ from pydantic import Field
 
 from updater.model.message import Entry, Message
 from updater.notifiers.base import Delivery, Limit, Reply, Request, Verdict, compact, document
+from updater.notifiers.fitting import facts, plain_text
 from updater.notifiers.robots import (
     AtMobiles,
     Codes,
     KeywordRobot,
-    grave,
+    advised,
+    inert,
     judged,
+    linked,
     links,
     number,
-    plain_text,
     signing,
     unmarked,
 )
@@ -107,7 +109,7 @@ class DingTalk(KeywordRobot):
         """Return text, Markdown or a card."""
         called = self._called() if self.calls(message) else {}
         if plain:
-            text = self.keyed("\n".join(filter(None, (plain_text(message), self._names(called)))))
+            text = self.keyed("\n".join(filter(None, (plain_text(message, inert), self._names(called)))))
             return {"msgtype": "text", "text": {"content": text}} | called
         single = message.entries[0] if len(message.entries) == 1 and not message.test else None
         if single and not called and (buttons := links(single)):
@@ -121,7 +123,7 @@ class DingTalk(KeywordRobot):
         return len(compact(content))
 
     def _card(self, message: Message, entry: Entry, buttons: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-        text = "\n\n".join(filter(None, (_whole(entry), _note(message))))
+        text = "\n\n".join(filter(None, (_whole(message, entry), _note(message))))
         card: dict[str, Any] = {"title": self.titled(message.title, text), "text": text}
         if len(buttons) == 1:
             card |= {"singleTitle": buttons[0][0], "singleURL": buttons[0][1]}
@@ -153,36 +155,30 @@ class DingTalk(KeywordRobot):
 def _markdown(message: Message) -> str:
     if len(message.entries) == 1 and not message.test:
         (entry,) = message.entries
-        blocks = [_whole(entry), " · ".join(_links(entry))]
+        blocks = [_whole(message, entry), " · ".join(linked(entry, unmarked))]
     else:
         # A template's words are no item of a list: they stand apart.
         apart = "\n\n" if any(entry.markup is not None for entry in message.entries) else "\n"
-        blocks = [f"#### {unmarked(message.title)}", apart.join(map(_item, message.entries))]
+        items = apart.join(_item(message, entry) for entry in message.entries)
+        blocks = [f"#### {unmarked(message.title)}", items]
     return "\n\n".join(filter(None, (*blocks, _note(message))))
 
 
-def _whole(entry: Entry) -> str:
+def _whole(message: Message, entry: Entry) -> str:
     """Show everything but the links, which are buttons on a card."""
     if entry.markup is not None:
         return entry.markup
-    facts = "\n".join(f"- {unmarked(label)}: {unmarked(value)}" for label, value in entry.facts)
-    action = f"**{unmarked(entry.action)}**" if entry.action else ""
-    return "\n\n".join(filter(None, (f"#### {unmarked(entry.headline)}", facts, action)))
+    known = "\n".join(f"- {fact}" for fact in facts(message, entry, unmarked))
+    return "\n\n".join(filter(None, (f"#### {unmarked(entry.headline)}", known, *advised(entry.action))))
 
 
-def _item(entry: Entry) -> str:
-    """Show one of several: its headline and links; the facts only where something is wrong."""
+def _item(message: Message, entry: Entry) -> str:
+    """Show one of several."""
     if entry.markup is not None:
         return entry.markup
-    lines = [" ".join([f"- {unmarked(entry.headline)}", *_links(entry)])]
-    if grave(entry.event.severity):
-        lines += [f"{unmarked(label)}: {unmarked(value)}" for label, value in entry.facts]
-        lines += [f"**{unmarked(entry.action)}**"] if entry.action else []
+    head = " ".join([f"- {unmarked(entry.headline)}", *linked(entry, unmarked)])
+    lines = [head, *facts(message, entry, unmarked), *advised(entry.action)]
     return "  \n  ".join(lines)  # two blanks at its end break a line within an item
-
-
-def _links(entry: Entry) -> list[str]:
-    return [f"[{unmarked(text)}]({address})" for text, address in links(entry)]
 
 
 def _note(message: Message) -> str:

@@ -25,7 +25,7 @@ from updater.notifiers.base import (
     document,
     said,
 )
-from updater.notifiers.fitting import cleaned, fitted, plain_text, repeats, short, within
+from updater.notifiers.fitting import cleaned, fitted, plain_text, repeats, short, within, worded
 from updater.secrets import SecretRef
 from updater.transport.http import Answer
 
@@ -146,7 +146,7 @@ def _embed(entry: Entry) -> dict[str, Any]:
     if entry.markup and len(entry.markup) <= MAX_DESCRIPTION:
         return {"description": entry.markup, **look}
     embed: dict[str, Any] = {"title": within(entry.headline, MAX_TITLE, Discord.escape), **look}
-    lines = [within(entry.action, MAX_DESCRIPTION // 4, Discord.escape)] if entry.action else []
+    lines = [within(entry.action, MAX_DESCRIPTION // 4, _action)] if entry.action else []
     links = " · ".join(map(_link, entry.links[:3]))
     if lines or links:
         embed["description"] = "\n".join([*lines, *filter(None, [links])])
@@ -159,6 +159,10 @@ def _field(label: str, value: str) -> dict[str, Any]:
     """Return a field whose value is code, in which only a backtick means something."""
     code = short(value.replace("`", "'"), MAX_VALUE - 2)
     return {"name": within(label, MAX_NAME, Discord.escape), "value": f"`{code}`", "inline": len(code) <= INLINE}
+
+
+def _action(action: str) -> str:
+    return worded(action, Discord.escape, lambda command: f"`{command}`" if command else "")
 
 
 def _link(link: Link) -> str:

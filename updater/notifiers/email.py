@@ -27,7 +27,7 @@ from updater.errors import NotifyError
 from updater.model.event import Severity
 from updater.model.message import Entry, Message
 from updater.notifiers.base import Delivery, Limit, Notifier, Reply, Verdict, Wire, said
-from updater.notifiers.fitting import cleaned, fitted, plain_entry, plain_text, repeats, short
+from updater.notifiers.fitting import cleaned, fitted, plain_entry, plain_text, repeats, short, worded
 from updater.secrets import SecretRef, remember
 from updater.transport.sockets import CONNECT_TIMEOUT
 
@@ -200,16 +200,20 @@ def _section(message: Message, entry: Entry) -> str:
     )
     rows = "".join(
         f'<tr><td style="color:#666;padding-right:12px;vertical-align:top">{html.escape(label)}</td>'
-        f"<td><code>{html.escape(value)}</code></td></tr>\n"
+        f"<td>{_code(value)}</td></tr>\n"
         for label, value in entry.facts
     )
     links = " · ".join(f'<a href="{html.escape(link.url)}">{html.escape(link.text)}</a>' for link in entry.links)
     return "\n".join([
         "" if repeats(message, entry) else head,
         f"<table>{rows}</table>" if rows else "",
-        f"<p>{html.escape(entry.action)}</p>" if entry.action else "",
+        f"<p>{worded(entry.action, html.escape, _code)}</p>" if entry.action else "",
         f"<p>{links}</p>" if links else "",
     ])  # fmt: skip
+
+
+def _code(text: str) -> str:
+    return f"<code>{html.escape(text)}</code>"
 
 
 # --- the way to the server ------------------------------------------------------------------------------------------

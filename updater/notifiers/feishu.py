@@ -19,16 +19,17 @@ from pydantic import Field
 from updater.model.event import Severity
 from updater.model.message import Entry, Message
 from updater.notifiers.base import LONGEST_PAUSE, Delivery, Limit, Reply, Request, Verdict, compact, document
+from updater.notifiers.fitting import facts, plain_text
 from updater.notifiers.robots import (
+    ARROW,
     MAX_TITLE,
     Codes,
     KeywordRobot,
-    grave,
+    inert,
     judged,
-    line,
+    linked,
     links,
     number,
-    plain_text,
     signing,
     unlinked,
 )
@@ -88,12 +89,12 @@ class OpenPlatform(KeywordRobot):
         """Return text or a card, with room for the signature."""
         room = SIGNED if self.secret else {}
         if plain:
-            text = self.keyed("\n".join(filter(None, (plain_text(message), self._named(message)))))
+            text = self.keyed("\n".join(filter(None, (plain_text(message, inert), self._named(message)))))
             return room | {"msg_type": "text", "content": {"text": text}}
         text = "\n".join(filter(None, (self._body(message), self._called(message))))
         elements: list[dict[str, Any]] = [{"tag": "div", "text": {"tag": "lark_md", "content": text}}]
         if message.note:
-            elements.append({"tag": "div", "text": {"tag": "plain_text", "content": line(message.note)}})
+            elements.append({"tag": "div", "text": {"tag": "plain_text", "content": message.note}})
         if len(message.entries) == 1 and (buttons := links(message.entries[0])):
             elements.append({"tag": "action", "actions": [_button(words, url) for words, url in buttons]})
         title = {"tag": "plain_text", "content": self.titled(message.title, text)}
@@ -107,28 +108,28 @@ class OpenPlatform(KeywordRobot):
 
     def _body(self, message: Message) -> str:
         if len(message.entries) == 1:
-            return self._whole(message.entries[0], message.title)
-        return "\n".join(map(self._item, message.entries)) or self.escape(message.title)
+            return self._whole(message, message.entries[0])
+        return "\n".join(self._item(message, entry) for entry in message.entries) or self.escape(message.title)
 
-    def _whole(self, entry: Entry, title: str) -> str:
+    def _whole(self, message: Message, entry: Entry) -> str:
         """Show everything but the links, which are buttons, and but a headline that the header shows in full."""
         if entry.markup is not None:
             return entry.markup
-        facts, headline = self._facts(entry), f"**{self.escape(entry.headline)}**"
-        told = bool(facts) and entry.headline == title and len(title) <= MAX_TITLE
-        return "\n".join(facts if told else [headline, *facts])
+        details, headline = self._details(message, entry), f"**{self.escape(entry.headline)}**"
+        told = bool(details) and entry.headline == message.title and len(message.title) <= MAX_TITLE
+        return "\n".join(details if told else [headline, *details])
 
-    def _item(self, entry: Entry) -> str:
-        """Show one of several: its headline and links; the facts only where something is wrong."""
+    def _item(self, message: Message, entry: Entry) -> str:
+        """Show one of several."""
         if entry.markup is not None:
             return entry.markup
-        shown = [f"[{self.escape(text)}]({address})" for text, address in links(entry)]
-        lines = [" ".join([f"• {self.escape(entry.headline)}", *shown])]
-        return "\n".join([*lines, *self._facts(entry)] if grave(entry.event.severity) else lines)
+        head = " ".join([f"• {self.escape(entry.headline)}", *linked(entry, self.escape)])
+        return "\n".join([head, *self._details(message, entry)])
 
-    def _facts(self, entry: Entry) -> list[str]:
-        lines = [f"{self.escape(label)}: {self.escape(value)}" for label, value in entry.facts]
-        return [*lines, f"**{self.escape(entry.action)}**"] if entry.action else lines
+    def _details(self, message: Message, entry: Entry) -> list[str]:
+        """Return facts and action. It is not bold: the service ends that at Chinese punctuation."""
+        lines = facts(message, entry, self.escape)
+        return [*lines, f"{ARROW}{self.escape(entry.action)}"] if entry.action else lines
 
     def _called(self, message: Message) -> str:
         """Return the mentions of a card."""

@@ -7,20 +7,28 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from urllib.parse import urlsplit
 
 from updater.model.event import Severity
-from updater.model.message import Entry, Link, Message
+from updater.model.message import Entry, Language, Link, Message
 
 LONGEST_LINK = 2000  # characters of an address; services refuse the whole message for one that is longer than 2,048
 ICONS = {Severity.INFO: "🟢", Severity.WARNING: "🟠", Severity.ERROR: "🔴"}
+COLON: Mapping[Language, str] = {"en": ": ", "zh": "\N{FULLWIDTH COLON}"}
 
-_CAPS = (1000, 400, 150, 60)  # characters of one text, tried one after the other
-_MORE = {"en": "and {count} more", "zh": "另有 {count} 项"}
+_VALUES = (400, 200, 100, 50)  # characters of one fact, tried one after the other
+_TEXTS = (200, 80)  # characters of every other text, when no fact is left
+_HANDY_LINK = 500  # characters of an address that is kept until all links go
+_MORE: Mapping[Language, str] = {"en": "and {} more", "zh": "另有 {} 项"}
 _LINK = re.compile(r"""https?://[^\s<>"'`\\^{}|]+""")
 _NOT_IN_MARKUP = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+_BLANKS = re.compile(r"( *)(.*?)( *)", re.DOTALL)
+
+
+# --- clean -----------------------------------------------------------------------------------------------------------
 
 
 def cleaned(message: Message) -> Message:
@@ -37,7 +45,7 @@ def cleaned(message: Message) -> Message:
 
 
 def one_line(text: str) -> str:
-    """Return a text on one line, of characters that can be printed."""
+    """Return a text on one line: whatever does not print, or turns the direction of writing, becomes a blank."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
@@ -60,49 +68,77 @@ def _is_link(url: str) -> bool:
         return False
 
 
-def fitted(message: Message, weigh: Callable[[Message], int], most: int) -> Message:
-    """Return the cleaned message, shortened until `weigh` says at most `most`.
+# --- short -----------------------------------------------------------------------------------------------------------
 
-    The template of an operator cannot be cut without breaking its markup: ours takes its place. What is left at last is
-    the title and how many events it stands for.
-    """
+
+def fitted(message: Message, weigh: Callable[[Message], int], most: int) -> Message:
+    """Return the cleaned message, shortened until `weigh` says at most `most`; if nothing helps, its shortest form."""
     attempt = message = cleaned(message)
-    for attempt in _shorter(message):
+    for attempt in _shortened(message):
         if weigh(attempt) <= most:
             break
     return attempt
 
 
-def _shorter(message: Message) -> Iterator[Message]:
-    yield message
-    message = replace(message, entries=tuple(replace(entry, markup=None) for entry in message.entries))
-    for cap in _CAPS:
-        yield _capped(message, cap)
-    bare = _capped(replace(message, entries=tuple(replace(e, facts=(), links=()) for e in message.entries)), _CAPS[-1])
-    kept = len(bare.entries)
-    while kept:
-        more = len(bare.entries) - kept
-        note = _MORE[message.language].format(count=more) if more else bare.note
-        yield replace(bare, entries=bare.entries[:kept], note=note)
-        kept //= 2
-
-
-def _capped(message: Message, cap: int) -> Message:
+def brief(message: Message) -> Message:
+    """Return a message of several events without the facts of those that went well; who must do what stays."""
+    if len(message.entries) < 2:
+        return message
     return replace(
-        message,
-        title=short(message.title, cap),
-        note=short(message.note, cap),
-        entries=tuple(
-            replace(
-                entry,
-                headline=short(entry.headline, cap),
-                facts=tuple((short(label, cap), short(value, cap)) for label, value in entry.facts[:20]),
-                action=short(entry.action, cap),
-                links=tuple(Link(short(link.text, cap), link.url) for link in entry.links[:3] if len(link.url) < 500),
-            )
-            for entry in message.entries
-        ),
+        message, entries=tuple(e if grave(e.event.severity) else replace(e, facts=()) for e in message.entries)
     )
+
+
+def _shortened(message: Message) -> Iterator[Message]:
+    """Yield the message, then ever shorter forms of it; the last is a few lines long.
+
+    Our own words take the place of templates, which cannot be cut without breaking their markup; values are cut, facts
+    go from the end, then the other texts are cut, links go, and at last the events from the end, which the note counts.
+    """
+    yield message
+    for step in _steps(message):
+        message = replace(message, entries=tuple(map(step, message.entries)))
+        yield message
+    for most in _TEXTS:
+        entries = tuple(map(partial(_with_texts, most=most), message.entries))
+        message = replace(message, title=short(message.title, most), note=short(message.note, most), entries=entries)
+        yield message
+    message = replace(message, entries=tuple(replace(entry, links=()) for entry in message.entries))
+    yield message
+    count, told = len(message.entries), message.note
+    while len(message.entries) > 1:
+        kept = message.entries[: len(message.entries) * 3 // 4]
+        more = _MORE[message.language].format(count - len(kept))
+        message = replace(message, entries=kept, note=" · ".join(filter(None, (told, more))))
+        yield message
+
+
+def _steps(message: Message) -> Iterator[Callable[[Entry], Entry]]:
+    if any(entry.markup for entry in message.entries):
+        yield partial(replace, markup=None)
+    for most in _VALUES:
+        yield partial(_with_values, most=most)
+    for most in reversed(range(max((len(entry.facts) for entry in message.entries), default=0))):
+        yield partial(_with_facts, most=most)
+
+
+def _with_values(entry: Entry, most: int) -> Entry:
+    return replace(entry, facts=tuple((short(label, most), short(value, most)) for label, value in entry.facts))
+
+
+def _with_facts(entry: Entry, most: int) -> Entry:
+    return replace(entry, facts=entry.facts[:most])
+
+
+def _with_texts(entry: Entry, most: int) -> Entry:
+    links = tuple(Link(short(link.text, most), link.url) for link in entry.links if len(link.url) <= _HANDY_LINK)
+    return replace(entry, headline=short(entry.headline, most), action=_whole(entry.action, most), links=links)
+
+
+def _whole(action: str, most: int) -> str:
+    """Shorten an action, and leave out a command that would be cut: whoever copied it would run something else."""
+    kept = short(action, most)
+    return kept if kept.count("`") % 2 == 0 else kept[: kept.rindex("`")].rstrip() + "…"
 
 
 def short(text: str, count: int) -> str:
@@ -120,21 +156,51 @@ def within(text: str, count: int, escape: Callable[[str], str] = str, size: Call
     return escape(text[: max(0, keep)].rstrip() + "…")
 
 
+# --- said ------------------------------------------------------------------------------------------------------------
+
+
+def grave(severity: Severity) -> bool:
+    """Whether it is a warning or worse."""
+    return severity.rank >= Severity.WARNING.rank
+
+
 def repeats(message: Message, entry: Entry) -> bool:
     """Say whether the title already is the headline of the only entry."""
     return len(message.entries) == 1 and entry.headline == message.title
 
 
-def plain_text(message: Message) -> str:
-    """Return a cleaned message as lines of plain text, events apart from each other; templates are left out."""
-    head = [message.title, *filter(None, [message.note])]
-    return "\n\n".join(filter(None, ["\n".join(head), *(plain_entry(message, entry) for entry in message.entries)]))
+def worded(action: str, escape: Callable[[str], str], code: Callable[[str], str]) -> str:
+    """Return an action whose commands, in backticks, are made by `code`, and whose words between them by `escape`."""
+    parts = action.split("`")
+    if len(parts) % 2 == 0:
+        return escape(action)
+    return "".join(code(part) if at % 2 else _escaped(part, escape) for at, part in enumerate(parts))
 
 
-def plain_entry(message: Message, entry: Entry) -> str:
+def _escaped(text: str, escape: Callable[[str], str]) -> str:
+    """Escape what stands between blanks: an escape may take those away."""
+    found = _BLANKS.fullmatch(text)
+    assert found is not None
+    before, words, after = found.groups()
+    return f"{before}{escape(words)}{after}" if words else text
+
+
+def facts(message: Message, entry: Entry, escape: Callable[[str], str] = str) -> list[str]:
+    """Return label and value of every fact, a line each."""
+    return [f"{escape(label)}{COLON[message.language]}{escape(value)}" for label, value in entry.facts]
+
+
+def plain_text(message: Message, escape: Callable[[str], str] = str) -> str:
+    """Return a cleaned message as lines of plain text, several events apart from each other; no template counts."""
+    head = "\n".join(map(escape, filter(None, [message.title, message.note])))
+    parts = [head, *(plain_entry(message, entry, escape) for entry in message.entries)]
+    return ("\n" if len(message.entries) == 1 else "\n\n").join(filter(None, parts))
+
+
+def plain_entry(message: Message, entry: Entry, escape: Callable[[str], str] = str) -> str:
     """Return one entry as lines of plain text, empty where the title has said it all."""
-    lines = [] if repeats(message, entry) else [entry.headline]
-    lines += [f"{label}: {value}" for label, value in entry.facts]
-    lines += filter(None, [entry.action])
-    lines += [f"{link.text}: {link.url}" for link in entry.links]
+    lines = [] if repeats(message, entry) else [escape(entry.headline)]
+    lines += facts(message, entry, escape)
+    lines += [escape(entry.action)] if entry.action else []
+    lines += [f"{escape(link.text)}{COLON[message.language]}{link.url}" for link in entry.links]
     return "\n".join(lines)

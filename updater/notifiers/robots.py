@@ -1,4 +1,4 @@
-"""What the group robots of DingTalk, Feishu and WeCom share: people to call, texts made harmless, messages made to fit.
+"""What the group robots of DingTalk, Feishu and WeCom share: people to call, texts made harmless, several in brief.
 
 Nothing here sends, and nothing here is a channel. The three services answer with a code of their own in the body,
 which decides whatever the HTTP status says.
@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from updater.model.event import Severity
-from updater.model.message import Entry, Language, Link, Message
+from updater.model.message import Entry, Message
 from updater.notifiers.base import Reply, Verdict, WebhookAddress, by_status, said
+from updater.notifiers.fitting import brief, cleaned, fitted, grave, one_line, short, worded
 from updater.plugins import Member
 from updater.secrets import SecretRef, remember
 from updater.transport.http import Answer
@@ -27,6 +25,7 @@ Codes = Mapping[int, tuple[Verdict, str]]
 """What each code of a service means for the message, and in plain words with what to do."""
 
 GAP = "\u200b"  # zero width space: nobody sees it, and no reader takes what it parts for one thing
+ARROW = "→ "  # before what somebody must do
 MAX_CALLED = 20  # people called by one message; more are a group, and a group is `all`
 MAX_TITLE = 100  # characters of a title: it is shown in lists of chats and on lock screens
 UNKNOWN = "this code is not known here; it is tried again, because an unknown code must not lose a message"
@@ -50,7 +49,6 @@ _LOOK_ALIKE = str.maketrans(
         "\\": "\N{FULLWIDTH REVERSE SOLIDUS}",
     }
 )
-_MORE: Mapping[Language, str] = {"en": "and {} more", "zh": "另有 {} 项"}
 
 User = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")]
 Mobile = Annotated[str, StringConstraints(pattern=r"^\+?[0-9-]{5,20}$")]
@@ -96,7 +94,7 @@ class Robot(WebhookAddress):
 
     @abstractmethod
     def content(self, message: Message, *, plain: bool) -> dict[str, Any]:
-        """Return the document of a message as it stands, however long that is; `plain` has no markup."""
+        """Return the document of a cleaned message as it stands, however long that is; `plain` has no markup."""
 
     @abstractmethod
     def size(self, content: Mapping[str, Any]) -> int:
@@ -104,17 +102,12 @@ class Robot(WebhookAddress):
 
     def fitted(self, message: Message, *, plain: bool = False) -> dict[str, Any]:
         """Return the document of a message, shortened as far as it must be."""
-        content: dict[str, Any] = {}
-        for shorter in shortened(message):
-            content = self.content(shorter, plain=plain)
-            if self.size(content) <= self.max_bytes:
-                break
-        return content
+        shorter = fitted(brief(message), lambda m: self.size(self.content(m, plain=plain)), self.max_bytes)
+        return self.content(shorter, plain=plain)
 
     def weigh(self, message: Message) -> int:
-        """Return the size as it will be sent; several events are not shortened, so that they can be split."""
-        content = self.content(message, plain=False) if len(message.entries) > 1 else self.fitted(message)
-        return self.size(content)
+        """Return the size of the document as it stands."""
+        return self.size(self.content(cleaned(brief(message)), plain=False))
 
     def calls(self, message: Message) -> bool:
         """Whether the message calls people."""
@@ -136,7 +129,7 @@ class KeywordRobot(Robot):
 
     def titled(self, title: str, text: str) -> str:
         """Return the title for a list of chats, where nothing is markup, with a keyword if the text holds none."""
-        return self.keyed(cut(line(title), MAX_TITLE), text)
+        return self.keyed(short(title, MAX_TITLE), text)
 
 
 def signing(secret: SecretRef) -> str:
@@ -146,19 +139,9 @@ def signing(secret: SecretRef) -> str:
     return key
 
 
-def grave(severity: Severity) -> bool:
-    """Whether it is a warning or worse."""
-    return severity.rank >= Severity.WARNING.rank
-
-
-def line(text: str) -> str:
-    """Return a text on one line: whatever does not print, or turns the direction of writing, becomes a blank."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def unlinked(text: str) -> str:
     """Return a text on one line, in which an unseen gap keeps every address from becoming a link."""
-    return _ADDRESS.sub(GAP, line(text))
+    return _ADDRESS.sub(GAP, one_line(text))
 
 
 def inert(text: str) -> str:
@@ -181,84 +164,28 @@ def unmarked(text: str) -> str:
     return f"{GAP}{safe}" if _BLOCK.match(safe) else safe
 
 
-def cut(text: str, most: int) -> str:
-    """Return at most so many characters; what was cut ends in an ellipsis."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def advised(action: str) -> list[str]:
+    """Return the line of who must do what, in Markdown; its commands are code, which is copied as it stands.
+
+    It is not bold: an asterisk in a command would end that. Where a client knows no code, backticks are quotes.
+    """
+    return [f"{ARROW}{worded(action, unmarked, _code)}"] if action else []
 
 
-def href(link: Link) -> str:
-    """Return the address with everything encoded that could end it early; empty where it is not http or https."""
-    if not link.url.lower().startswith(("http://", "https://")):
-        return ""
-    return quote(link.url, safe="%/:?#[]@!$&'+,;=-._~")
+def _code(command: str) -> str:
+    """Return a command as code, in which a link would be none; where code is not known, it is none either."""
+    safe = inert(command).replace("](", f"]{GAP}(")
+    return f"`{safe}`" if safe else ""
 
 
 def links(entry: Entry) -> tuple[tuple[str, str], ...]:
-    """Return text and address of every link that can be shown."""
-    found = ((cut(line(link.text), MAX_TITLE), href(link)) for link in entry.links)
-    return tuple((text or address, address) for text, address in found if address)
+    """Return text and address of every link, in which everything is encoded that could end it early."""
+    return tuple((short(link.text, MAX_TITLE), quote(link.url, safe="%/:?#[]@!$&'+,;=-._~")) for link in entry.links)
 
 
-def plain_text(message: Message) -> str:
-    """Return a message without markup, the addresses of its links written out."""
-    lines = [] if len(message.entries) == 1 and not message.test else [inert(message.title)]
-    for entry in message.entries:
-        lines.append(inert(entry.headline))
-        if len(message.entries) == 1 or grave(entry.event.severity):
-            lines += [f"{inert(label)}: {inert(value)}" for label, value in entry.facts]
-            lines.append(inert(entry.action))
-        lines += [f"{inert(text)}: {address}" for text, address in links(entry)]
-    return "\n".join(filter(None, [*lines, inert(message.note)]))
-
-
-def shortened(message: Message) -> Iterator[Message]:
-    """Yield the message, then ever shorter forms of it; the last is a few lines long.
-
-    Our own words take the place of templates, values are cut, facts go from the end, then the other texts are cut,
-    links go, and at last the events from the end, which the note counts.
-    """
-    yield message
-    for step in _steps(message):
-        message = replace(message, entries=tuple(map(step, message.entries)))
-        yield message
-    for most in (200, 80):
-        texts = partial(_with_texts, most=most)
-        message = replace(
-            message,
-            title=cut(message.title, most),
-            note=cut(message.note, most),
-            entries=tuple(map(texts, message.entries)),
-        )
-        yield message
-    message = replace(message, entries=tuple(replace(entry, links=()) for entry in message.entries))
-    yield message
-    count, told = len(message.entries), message.note
-    while len(message.entries) > 1:
-        kept = message.entries[: len(message.entries) * 3 // 4]
-        more = _MORE[message.language].format(count - len(kept))
-        message = replace(message, entries=kept, note=" · ".join(filter(None, (told, more))))
-        yield message
-
-
-def _steps(message: Message) -> Iterator[Callable[[Entry], Entry]]:
-    if any(entry.markup for entry in message.entries):
-        yield partial(replace, markup=None)
-    for most in (400, 200, 100, 50):
-        yield partial(_with_values, most=most)
-    for most in reversed(range(max((len(entry.facts) for entry in message.entries), default=0))):
-        yield partial(_with_facts, most=most)
-
-
-def _with_values(entry: Entry, most: int) -> Entry:
-    return replace(entry, facts=tuple((label, cut(line(value), most)) for label, value in entry.facts))
-
-
-def _with_facts(entry: Entry, most: int) -> Entry:
-    return replace(entry, facts=entry.facts[:most])
-
-
-def _with_texts(entry: Entry, most: int) -> Entry:
-    return replace(entry, headline=cut(line(entry.headline), most), action=cut(line(entry.action), most))
+def linked(entry: Entry, escape: Callable[[str], str]) -> list[str]:
+    """Return every link in Markdown."""
+    return [f"[{escape(text)}]({address})" for text, address in links(entry)]
 
 
 def number(found: Mapping[str, Any], *names: str) -> int | None:

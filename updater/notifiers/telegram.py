@@ -24,7 +24,7 @@ from updater.notifiers.base import (
     retry_after,
     said,
 )
-from updater.notifiers.fitting import ICONS, cleaned, fitted, plain_text, repeats, within
+from updater.notifiers.fitting import COLON, ICONS, cleaned, fitted, plain_text, repeats, within, worded
 from updater.notifiers.gateway import BaseUrl, rebased, token_of
 from updater.secrets import SecretRef
 from updater.transport.http import Answer
@@ -153,10 +153,16 @@ def _entry(message: Message, entry: Entry) -> str:
     if entry.markup:
         return entry.markup
     lines = [] if repeats(message, entry) else [f"{ICONS[entry.event.severity]} {Telegram.escape(entry.headline)}"]
-    lines += [f"{Telegram.escape(label)}: <code>{html.escape(value)}</code>" for label, value in entry.facts]
-    lines += [Telegram.escape(entry.action)] if entry.action else []
+    colon = COLON[message.language]
+    lines += [f"{Telegram.escape(label)}{colon}{_code(value)}" for label, value in entry.facts]
+    lines += [worded(entry.action, Telegram.escape, _code)] if entry.action else []
     links = [f'<a href="{html.escape(link.url)}">{Telegram.escape(link.text)}</a>' for link in entry.links]
     return "\n".join([*lines, *([" · ".join(links)] if links else [])])
+
+
+def _code(text: str) -> str:
+    """Return what is copied as it stands: within code Telegram makes nothing of a text."""
+    return f"<code>{html.escape(text)}</code>"
 
 
 def _seen(text: str) -> int:

@@ -14,7 +14,8 @@ from pydantic import Field
 from updater.model.event import Severity
 from updater.model.message import Entry, Message
 from updater.notifiers.base import Delivery, Limit, Reply, Request, Verdict, compact, document
-from updater.notifiers.robots import AtMobiles, Codes, Robot, grave, judged, links, number, plain_text, unmarked
+from updater.notifiers.fitting import facts, plain_text
+from updater.notifiers.robots import AtMobiles, Codes, Robot, advised, inert, judged, linked, number, unmarked
 from updater.transport.http import Answer
 
 PAUSE = 60.0  # seconds: the limit is one of messages a minute
@@ -70,7 +71,7 @@ class WeCom(Robot):
         if plain or (calls and (self.at.mobiles or self.at.all)):
             everybody = ["@all"] if self.at.all else []
             called = {"mentioned_list": [*self.at.users, *everybody], "mentioned_mobile_list": self.at.mobiles}
-            return {"msgtype": "text", "text": {"content": plain_text(message)} | (called if calls else {})}
+            return {"msgtype": "text", "text": {"content": plain_text(message, inert)} | (called if calls else {})}
         names = " ".join(f"<@{user}>" for user in self.at.users) if calls else ""
         text = "\n".join(filter(None, (_markdown(message), names)))
         return {"msgtype": "markdown", "markdown": {"content": text}}
@@ -84,32 +85,27 @@ class WeCom(Robot):
 
 def _markdown(message: Message) -> str:
     if len(message.entries) == 1 and not message.test:
-        blocks = [_whole(message.entries[0])]
+        blocks = [_whole(message, message.entries[0])]
     else:
-        blocks = [f"**{unmarked(message.title)}**", *map(_item, message.entries)]
+        blocks = [f"**{unmarked(message.title)}**", *(_item(message, entry) for entry in message.entries)]
     return "\n".join([*blocks, unmarked(message.note)] if message.note else blocks)
 
 
-def _whole(entry: Entry) -> str:
+def _whole(message: Message, entry: Entry) -> str:
     if entry.markup is not None:
         return entry.markup
-    colour = _COLOURS[entry.event.severity]
-    lines = [f'**<font color="{colour}">{unmarked(entry.headline)}</font>**', *_facts(entry)]
-    return "\n".join(filter(None, (*lines, " ".join(_links(entry)))))
+    head = f'**<font color="{_COLOURS[entry.event.severity]}">{unmarked(entry.headline)}</font>**'
+    links = " ".join(linked(entry, unmarked))
+    return "\n".join(filter(None, (head, *_details(message, entry), links)))
 
 
-def _item(entry: Entry) -> str:
-    """Show one of several: its headline and links; the facts only where something is wrong."""
+def _item(message: Message, entry: Entry) -> str:
+    """Show one of several."""
     if entry.markup is not None:
         return entry.markup
-    lines = [" ".join([f"• {unmarked(entry.headline)}", *_links(entry)])]
-    return "\n".join([*lines, *_facts(entry)] if grave(entry.event.severity) else lines)
+    head = " ".join([f"• {unmarked(entry.headline)}", *linked(entry, unmarked)])
+    return "\n".join([head, *_details(message, entry)])
 
 
-def _facts(entry: Entry) -> list[str]:
-    lines = [f"{unmarked(label)}: {unmarked(value)}" for label, value in entry.facts]
-    return [*lines, f"**{unmarked(entry.action)}**"] if entry.action else lines
-
-
-def _links(entry: Entry) -> list[str]:
-    return [f"[{unmarked(text)}]({address})" for text, address in links(entry)]
+def _details(message: Message, entry: Entry) -> list[str]:
+    return [*facts(message, entry, unmarked), *advised(entry.action)]
