@@ -113,7 +113,8 @@ def test_plain_is_text_alone() -> None:
 
 
 def test_the_words_of_a_template_are_markup() -> None:
-    assert payload(MARKED)["embeds"][0]["description"] == "operator's *own* <b>words</b>"
+    (embed,) = payload(MARKED)["embeds"]
+    assert (embed["title"], embed["description"]) == ("api 1.4.2 -> 1.5.0", "operator's *own* <b>words</b>")
 
 
 @pytest.mark.parametrize("plain", [False, True])

@@ -25,7 +25,9 @@ from tests.notifiers.made import (
     answer,
     body,
     delivery,
+    entry,
     in_turn,
+    message,
     over_the_wire,
     served,
     texts,
@@ -130,6 +132,12 @@ def test_plain_is_text_alone() -> None:
 def test_the_words_of_a_template_are_markup() -> None:
     blocks = body(hook().request(delivery(MARKED)))["blocks"]
     assert blocks[1]["text"] == {"type": "mrkdwn", "text": "operator's *own* <b>words</b>", "verbatim": True}
+    assert [button["url"] for button in blocks[2]["elements"]] == [COMMIT.url, NOTES.url]
+
+
+def test_one_template_of_several_keeps_its_link() -> None:
+    blocks = body(hook().request(delivery(message(entry(markup="*own*"), entry()))))["blocks"]
+    assert (blocks[1]["text"]["text"], blocks[1]["accessory"]["url"]) == ("*own*", COMMIT.url)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ from tests.notifiers.made import (
     answer,
     body,
     delivery,
+    entry,
     in_turn,
+    message,
     over_the_wire,
     served,
 )
@@ -101,7 +103,15 @@ def test_plain_is_a_card_of_lines_without_links() -> None:
 
 
 def test_the_words_of_a_template_are_markup() -> None:
-    assert "operator's *own* <b>words</b>" in blocks(card(MARKED))
+    found = card(MARKED)
+    assert "operator's *own* <b>words</b>" in blocks(found)
+    assert [action["url"] for action in found["actions"]] == [COMMIT.url, NOTES.url]
+
+
+def test_one_template_of_several_keeps_its_links() -> None:
+    _, own, links, *_ = card(message(entry(markup="*own*"), entry()))["body"]
+    assert own["text"] == "*own*"
+    assert [action["url"] for action in links["actions"]] == [COMMIT.url, NOTES.url]
 
 
 @pytest.mark.parametrize("plain", [False, True])

@@ -143,9 +143,9 @@ def _embeds(message: Message) -> list[dict[str, Any]]:
 
 def _embed(entry: Entry) -> dict[str, Any]:
     look = {"color": _COLOURS[entry.event.severity], "timestamp": entry.event.at.astimezone(UTC).isoformat()}
-    if entry.markup and len(entry.markup) <= MAX_DESCRIPTION:
-        return {"description": entry.markup, **look}
     embed: dict[str, Any] = {"title": within(entry.headline, MAX_TITLE, Discord.escape), **look}
+    if entry.markup and len(entry.markup) <= MAX_DESCRIPTION:
+        return embed | {"description": entry.markup}
     lines = [within(entry.action, MAX_DESCRIPTION // 4, _action)] if entry.action else []
     links = " · ".join(map(_link, entry.links[:3]))
     if lines or links:

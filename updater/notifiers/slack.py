@@ -186,10 +186,21 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
 
 
 def _entry(message: Message, entry: Entry) -> list[dict[str, Any]]:
+    single = len(message.entries) == 1
+    sections = _sections(message, entry)
+    if single and entry.links:
+        buttons = [_button(link) for link in entry.links[:BUTTONS]]
+        return [*sections, {"type": "actions", "elements": buttons}]
+    if sections and entry.links:
+        sections[0]["accessory"] = _button(entry.links[0])
+    return sections
+
+
+def _sections(message: Message, entry: Entry) -> list[dict[str, Any]]:
+    """Return what is said, without any button."""
     if entry.markup and len(entry.markup) <= MAX_SECTION:
         return [{"type": "section", "text": _markdown(entry.markup)}]
-    single = len(message.entries) == 1
-    icon = "" if single else f"{ICONS[entry.event.severity]} "
+    icon = "" if len(message.entries) == 1 else f"{ICONS[entry.event.severity]} "
     lines = [*([] if repeats(message, entry) else [icon + entry.headline]), *filter(None, [entry.action])]
     fields = [_field(label, value) for label, value in entry.facts]
     rows = [fields[at : at + FIELDS] for at in range(0, len(fields), FIELDS)] or [[]]
@@ -198,13 +209,7 @@ def _entry(message: Message, entry: Entry) -> list[dict[str, Any]]:
     ]
     if lines:
         sections[0]["text"] = _plain("\n".join(lines), MAX_SECTION)
-    sections = [section for section in sections if len(section) > 1]
-    if single and entry.links:
-        buttons = [_button(link) for link in entry.links[:BUTTONS]]
-        return [*sections, {"type": "actions", "elements": buttons}]
-    if sections and entry.links:
-        sections[0]["accessory"] = _button(entry.links[0])
-    return sections
+    return [section for section in sections if len(section) > 1]
 
 
 def _plain(text: str, count: int) -> dict[str, Any]:

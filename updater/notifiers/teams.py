@@ -114,7 +114,7 @@ def _card(message: Message) -> dict[str, Any]:
     body = [{"type": "Container", "style": _STYLES[message.severity], "bleed": True, "items": head}]
     for entry in message.entries:
         body += _entry(message, entry)
-    single = message.entries[0].links if len(message.entries) == 1 and not message.entries[0].markup else ()
+    single = message.entries[0].links if len(message.entries) == 1 else ()
     return _envelope({"body": body} | ({"actions": _actions(single)} if single else {}))
 
 
@@ -133,6 +133,14 @@ def _envelope(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entry(message: Message, entry: Entry) -> list[dict[str, Any]]:
+    items = _told(message, entry)
+    if entry.links and len(message.entries) > 1:
+        items.append({"type": "ActionSet", "actions": _actions(entry.links)})
+    return items
+
+
+def _told(message: Message, entry: Entry) -> list[dict[str, Any]]:
+    """Return what is said, without any button."""
     if entry.markup:
         return [{"type": "TextBlock", "text": entry.markup, "wrap": True, "separator": True}]
     items: list[dict[str, Any]] = []
@@ -143,8 +151,6 @@ def _entry(message: Message, entry: Entry) -> list[dict[str, Any]]:
         items.append({"type": "FactSet", "facts": facts})
     if entry.action:
         items.append(_text(entry.action))
-    if entry.links and len(message.entries) > 1:
-        items.append({"type": "ActionSet", "actions": _actions(entry.links)})
     return items
 
 
