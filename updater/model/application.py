@@ -143,10 +143,13 @@ class ApplicationStatus:
 
     revision   the commit that it was last compared with; applied: the one that was last applied without a failure
     rendered   a hash of what was rendered: what is told hangs on it, and not on the commit
+    attempted  the same of the last sync
     health_at  since when its health is what it is
     attempts   syncs in a row that failed, or healed what came back
     retry_at   not before: the next attempt
     stale      its cluster, or its repository, cannot be reached: all this is what was known before
+    home, options, cascade   of its manifest, what is needed to remove its objects when that is gone: the namespace of
+               its inventory, its sync options, and whether they are to be removed at all
     """
 
     name: str
@@ -164,3 +167,7 @@ class ApplicationStatus:
     compared_at: datetime | None = None
     stale: str = ""
     resources: tuple[ResourceStatus, ...] = ()
+    attempted: str = ""
+    home: str = ""
+    options: tuple[str, ...] = ()
+    cascade: bool = False

@@ -22,9 +22,11 @@ from updater.model.resource import Key, Resource
 from updater.model.sync import Difference, ResourceStatus, Verdict
 from updater.renderers.base import Rendered
 from updater.sync import status
-from updater.sync.diff import compare, respect
+from updater.sync.diff import compare, respect, without
+from updater.sync.ignore import merged
 from updater.sync.inventory import identity, member, set_of
-from updater.sync.options import Conflicts, hook, options
+from updater.sync.managed import only, trees
+from updater.sync.options import Conflicts, Options, hook, options
 
 AT_ONCE = 8  # objects at a time
 IMAGES = frozenset({"image"})
@@ -37,13 +39,17 @@ Look = Callable[[Key], Json | None]
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What Git wants of one application on its cluster. `key` stands for all of it; members carry our marks."""
+    """What Git wants of one application on its cluster. `key` stands for all of it; members carry our marks.
+
+    sure  whether it is known of every kind if it has namespaces; else it may be another one at the next look
+    """
 
     key: str
     members: tuple[Resource, ...] = ()
     hooks: tuple[Resource, ...] = ()
     warnings: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
+    sure: bool = True
 
     @property
     def everything(self) -> tuple[Resource, ...]:
@@ -72,9 +78,10 @@ def desired(application: Application, key: str, rendered: Rendered, cluster: Clu
     """Put what was rendered into its places. Raises ManifestError, ClusterError."""
     set_id = identity(application.name, home(application))
     scopes = _scopes(rendered.resources)
-    members, hooks = [], []
+    members, hooks, sure = [], [], True
     for resource in rendered.resources:
-        placed = _placed(resource, application, cluster, scopes)
+        placed, known = _placed(resource, application, cluster, scopes)
+        sure = sure and known
         try:
             if hook(placed) is not None:
                 hooks.append(placed)
@@ -83,7 +90,7 @@ def desired(application: Application, key: str, rendered: Rendered, cluster: Clu
         except ValueError as err:
             raise ManifestError(str(err)) from None
     images = dict.fromkeys(image for one in members for image in _images(one.manifest))
-    return Desired(key, tuple(members), tuple(hooks), rendered.warnings, tuple(images)[:MAX_IMAGES])
+    return Desired(key, tuple(members), tuple(hooks), rendered.warnings, tuple(images)[:MAX_IMAGES], sure)
 
 
 def _scopes(resources: Iterable[Resource]) -> dict[tuple[str, str], bool]:
@@ -99,20 +106,31 @@ def _scopes(resources: Iterable[Resource]) -> dict[tuple[str, str], bool]:
 
 def _placed(
     resource: Resource, application: Application, cluster: Cluster, scopes: Mapping[tuple[str, str], bool]
-) -> Resource:
-    key, fallback = resource.key, application.destination.namespace
+) -> tuple[Resource, bool]:
+    """Return a resource in its namespace, and whether it is known that its kind has any."""
+    key, fallback, known = resource.key, application.destination.namespace, True
     try:
         namespaced = cluster.kind_of(key.group, key.kind, resource.version).namespaced
     except UnknownKind:
+        known = (key.group, key.kind) in scopes
         namespaced = scopes.get((key.group, key.kind), key.kind not in _BUILT_IN_CLUSTER_WIDE)
     namespace = (key.namespace or fallback) if namespaced else ""
     if namespaced and not namespace:
         raise ManifestError(f"{resource.source}: {key} has no namespace, and neither has the application's destination")
-    return (
-        resource
-        if key.namespace == namespace and (namespace or "namespace" not in resource.manifest["metadata"])
-        else resource.placed(namespace)
-    )
+    fits = key.namespace == namespace and (namespace or "namespace" not in resource.manifest["metadata"])
+    return (resource if fits else resource.placed(namespace)), known
+
+
+def spared(resource: Resource, live: Json | None, ignored: Iterable[Ignored]) -> Resource:
+    """Return an object as it is applied under RespectIgnoreDifferences."""
+    return replace(resource, manifest=respect(resource.manifest, resource.key, live, ignored))
+
+
+def yielding(resource: Resource, live: Json | None, conflict: Conflict) -> Resource:
+    """Return an object without the fields that a conflict names: they stay with their owners."""
+    paths = {path for path, _ in conflict.fields}
+    owned = [only(tree, paths) for _, manager in conflict.fields for tree in trees(live or {}, manager)]
+    return replace(resource, manifest=without(resource.manifest, merged(owned)))
 
 
 def _images(value: Any, depth: int = 0) -> Iterator[str]:
@@ -140,11 +158,16 @@ def digest(manifest: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The outcome of one look. `trouble` is what stands in the way of a sync, by object."""
+    """The outcome of one look.
+
+    trouble  what stands in the way of a sync, by object
+    unseen   objects of kinds that are not served now: they may be there, and are not forgotten
+    """
 
     differences: tuple[Difference, ...]
-    live: Mapping[Key, Json]
+    live: Mapping[Key, Json] = field(repr=False)  # with the values of Secrets
     trouble: Mapping[Key, str] = field(default_factory=dict)
+    unseen: frozenset[Key] = frozenset()
 
 
 class Comparison:
@@ -168,6 +191,7 @@ class Comparison:
         self._set_id = identity(application.name, home(application))
         self._live: dict[Key, Json] = {}
         self._trouble: dict[Key, str] = {}
+        self._unseen: set[Key] = set()
 
     def run(self, wanted: Desired, inventory: Iterable[Key]) -> Compared:
         """Compare every member, and look for what is there beside them. Raises Unreachable."""
@@ -177,7 +201,7 @@ class Comparison:
             found = list(pool.map(self._member, wanted.members))
             found += [one for one in pool.map(self._extra, extra) if one is not None]
         self._kept.verdicts = {key: kept for key, kept in self._kept.verdicts.items() if key in own}
-        return Compared(tuple(found), self._live, self._trouble)
+        return Compared(tuple(found), self._live, self._trouble, frozenset(self._unseen))
 
     def _member(self, resource: Resource) -> Difference:
         key = resource.key
@@ -193,17 +217,14 @@ class Comparison:
         if owner not in {"", self._set_id} and chosen.fail_on_shared and not chosen.take_over:
             self._trouble[key] = "it belongs to another application"
             return Difference(key, Verdict.CHANGED, why=self._trouble[key])
-        manifest = (
-            respect(resource.manifest, key, live, self._application.ignored)
-            if chosen.respect_ignored
-            else resource.manifest
-        )
-        known = digest(manifest), version_of(live)
+        wanted = spared(resource, live, self._application.ignored) if chosen.respect_ignored else resource
+        known = digest(wanted.manifest), version_of(live)
         last = self._kept.verdicts.get(key)
-        if last is not None and last[0] == known[0] and (last[1] == known[1] or self._unmoved(key, live, last[2])):
+        unmoved = last is not None and owner == self._set_id and self._unmoved(key, live, last[2])
+        if last is not None and last[0] == known[0] and (last[1] == known[1] or unmoved):
             self._kept.verdicts[key] = (*known, last[2])
             return last[2]
-        found = self._tried(replace(resource, manifest=manifest), live, force=chosen.conflicts is Conflicts.FORCE)
+        found = self._tried(wanted, live, chosen)
         if found.verdict is Verdict.SAME and owner != self._set_id:
             found = replace(
                 found, verdict=Verdict.CHANGED, fields=((".metadata.labels", ""),), why="it is not marked as ours yet"
@@ -220,10 +241,10 @@ class Comparison:
     def _same(self, key: Key, live: Json, ignored: Iterable[Ignored]) -> Difference:
         return compare(key, live, live, ignored, secret_key=self._secret_key)
 
-    def _tried(self, resource: Resource, live: Json, *, force: bool) -> Difference:
+    def _tried(self, resource: Resource, live: Json, chosen: Options) -> Difference:
         key = resource.key
         try:
-            predicted = self._cluster.apply(resource, dry_run=True, force=force, as_user=self._as_user)
+            predicted = self._predicted(resource, live, chosen.conflicts)
         except (Absent, UnknownKind):
             return Difference(key, Verdict.MISSING)
         except Conflict as err:
@@ -231,16 +252,29 @@ class Comparison:
         except Unreachable:
             raise
         except ClusterError as err:
-            self._trouble[key] = str(err)
+            if not (chosen.replace and chosen.force):  # else it is removed before
+                self._trouble[key] = str(err)
             return Difference(key, Verdict.CHANGED, why=str(err))
         return compare(key, live, predicted, self._application.ignored, secret_key=self._secret_key)
 
+    def _predicted(self, resource: Resource, live: Json, conflicts: Conflicts) -> Json:
+        force = conflicts is Conflicts.FORCE
+        try:
+            return self._cluster.apply(resource, dry_run=True, force=force, as_user=self._as_user)
+        except Conflict as err:
+            if conflicts is not Conflicts.YIELD:
+                raise
+            left = yielding(resource, live, err)
+            return self._cluster.apply(left, dry_run=True, force=False, as_user=self._as_user)
+
     def _extra(self, key: Key) -> Difference | None:
+        """Compare what Git has no more; what another application has taken over is none of ours any more."""
         try:
             live = self._look(key)
         except UnknownKind:
+            self._unseen.add(key)
             return None
-        if live is None:
+        if live is None or set_of(Resource(key, "", live)) not in {"", self._set_id}:
             return None
         self._live[key] = live
         return compare(key, live, None, secret_key=self._secret_key)

@@ -3,53 +3,39 @@
     wanted   = desired(render(tree))           # what Git says; an unchanged tree costs nothing
     compared = compare(wanted, cluster)        # what would change, by dry run
     answer   = auto(...)                       # pure: whether to sync now, and why not
-    result   = Sync(plan(...)).run()           # in order, tried dry before
-    status   = statuses(...)                   # how it stands
+    status   = Rollout(...).run(answer)        # in order, tried dry before; see rollout.py
 
 Nothing is raised but our own bugs: what the world does wrong is in the status, and the others go on.
 """
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote
 
-from updater.cluster.client import Cluster
-from updater.cluster.inventory import Inventory
-from updater.config.settings import Settings
 from updater.errors import ClusterError, GitError, ManifestError, Unreachable, UpdaterError
 from updater.health import assess
 from updater.model.application import Application, ApplicationStatus
 from updater.model.health import Health
 from updater.model.resource import Key, Resource
-from updater.model.sync import Action, Difference, Phase, Stage, SyncResult, SyncStatus, SyncTask, Verdict
-from updater.pipeline.apply import FIRST, Order, Sync
-from updater.pipeline.compare import Compared, Comparison, Desired, Kept, desired, digest, home, statuses, version_of
+from updater.model.sync import Phase, SyncResult, SyncStatus
+from updater.pipeline.compare import Compared, Comparison, Desired, desired, home, statuses, version_of
+from updater.pipeline.rollout import Rollout, Seen
 from updater.pipeline.sources import Tree
+from updater.pipeline.world import Ask, Assigned, Memory, Site, Stepped, World, alone, exists
 from updater.renderers.base import Target
-from updater.renderers.files import Files
-from updater.renderers.front import Front
 from updater.secrets import redact
 from updater.sync import status as standings
 from updater.sync.decide import Go, Scene, Wait, auto
-from updater.sync.diff import compare
 from updater.sync.inventory import identity
-from updater.sync.options import said
-from updater.sync.order import plan
 from updater.sync.prune import Pruning, prune
-from updater.transport import lock as locks
 
-VIEWS = 16  # commits whose files are kept in view
-LOCK_WAIT = 600.0  # seconds to wait for another process that syncs the same application
+__all__ = ["Ask", "Assigned", "Memory", "Site", "Stepped", "World", "step"]
+
 SOON, LATER = 1.0, 30.0  # seconds until an application on its way to health is looked at again, growing
 STABLE = timedelta(minutes=10)  # without a heal, after which the next one counts as the first
 UNREACHED = 15.0  # seconds until a cluster that did not answer is asked again
@@ -57,121 +43,15 @@ UNREACHED = 15.0  # seconds until a cluster that did not answer is asked again
 Json = dict[str, Any]
 
 
-@dataclass(slots=True)
-class Site:
-    """One cluster, and what we know of it.
-
-    seen    what the cluster has of ours, from memory; None where memory does not have it, or not for sure
-    follow  keep these kinds in memory from now on: group, kind, version
-    """
-
-    cluster: Cluster
-    seen: Callable[[Key], Json | None] = lambda _key: None
-    follow: Callable[[frozenset[tuple[str, str, str]]], object] = lambda _kinds: None
-
-    def inventory(self, application: Application) -> Inventory:
-        """Return the record of what an application has here."""
-        return Inventory(self.cluster, application.name, home(application))
-
-
-@dataclass(slots=True)
-class Memory:
-    """What is remembered of one application; one thread at a time has it."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    wanted: Desired | None = None
-    members: frozenset[Key] | None = None
-    kept: Kept = field(default_factory=Kept)
-    status: ApplicationStatus | None = None
-    looks: int = 0
-
-
-@dataclass(slots=True)
-class Assigned:
-    """An application, and the cluster that it goes to."""
-
-    application: Application
-    cluster: str
-    memory: Memory = field(default_factory=Memory)
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What one look found."""
-
-    wanted: Desired
-    members: frozenset[Key]
-    compared: Compared
-    pruning: Pruning
-    status: ApplicationStatus
-
-
-@dataclass(frozen=True, slots=True)
-class Stepped:
-    """How an application stands after a step. `again` is when to look again by itself, in seconds; None: at the resync.
-
-    drifting  why it stays out of sync, empty where that is being mended or does not hold
-    """
-
-    status: ApplicationStatus
-    again: float | None = None
-    drifting: str = ""
-    compared: Compared | None = None
-    wanted: Desired | None = None
-
-
-@dataclass(slots=True)
-class World:
-    """Every client that the loop needs; `started` is called when a sync begins."""
-
-    settings: Settings
-    front: Front
-    sites: Mapping[str, Site]
-    secret_key: bytes
-    started: Callable[[Application, str, str], object] = lambda _application, _cluster, _revision: None
-    stop: threading.Event = field(default_factory=threading.Event)
-    jitter: Callable[[], float] = lambda: 0.5
-    renders: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(os.cpu_count() or 2))
-    _files: OrderedDict[tuple[Path, str], Files] = field(default_factory=OrderedDict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def files(self, tree: Tree) -> Files:
-        """Return the files of a commit, one view for all applications: what it has worked out serves them all."""
-        key = tree.clone.folder, tree.revision
-        with self._lock:
-            if key not in self._files:
-                self._files[key] = self.front.files(tree)
-                while len(self._files) > VIEWS:
-                    self._files.popitem(last=False)
-            return self._files[key]
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What a step is to do: look and sync where that is due (the daemon); look alone; or sync by hand, once."""
-
-    write: bool = True
-    by_hand: bool = False
-    dry_run: bool = False  # try a sync, and write nothing
-    fresh: bool = False  # whatever was remembered is asked anew
-
-
 def step(world: World, assigned: Assigned, tree: Tree | UpdaterError, ask: Ask, now: datetime) -> Stepped:
     """Look at one application once, and sync it where that is asked for and due."""
-    with assigned.memory.lock, _alone(world.settings.data, assigned.application.name):
-        return _Step(world, assigned.application, assigned.cluster, assigned.memory, ask, now).run(tree)
-
-
-@contextmanager
-def _alone(data: Path, name: str) -> Iterator[None]:
-    """Hold an application against other processes."""
-    descriptor = locks.acquire(data / "applications" / f"{quote(name, safe='')}.lock", LOCK_WAIT)
-    if descriptor is None:
-        raise ClusterError(f"{name} has been in the hands of another process for {LOCK_WAIT:.0f} s")
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+    one = _Step(world, assigned.application, assigned.cluster, assigned.memory, ask, now)
+    with assigned.memory.lock:
+        try:
+            with alone(world.settings.data, assigned.application.name):
+                return one.run(tree)
+        except ClusterError as err:
+            return Stepped(replace(one.before, message=str(err)), again=LATER)
 
 
 @dataclass(slots=True)
@@ -182,14 +62,23 @@ class _Step:
     memory: Memory
     ask: Ask
     now: datetime
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def before(self) -> ApplicationStatus:
+        """How it stood, with what its manifest says now."""
+        known = self.memory.status or ApplicationStatus(self.application.name, self.cluster)
+        one = self.application
+        return replace(
+            known, cluster=self.cluster, home=home(one), options=tuple(sorted(one.policy.options)), cascade=one.cascade
+        )
 
     def run(self, tree: Tree | UpdaterError) -> Stepped:
-        before = self.memory.status or ApplicationStatus(self.application.name, self.cluster)
+        before = self.before
         try:
             stepped = self._run(tree, before)
         except Unreachable as err:
-            status = replace(before, stale=redact(str(err)), cluster=self.cluster)
-            stepped = Stepped(status, again=UNREACHED)
+            stepped = Stepped(replace(before, stale=before.stale or redact(str(err))), again=UNREACHED)
         except (GitError, ManifestError, ClusterError, ValueError) as err:
             stepped = self._unknown(before, tree, redact(str(err)))
         self.memory.status = stepped.status
@@ -199,16 +88,53 @@ class _Step:
         if isinstance(tree, UpdaterError):
             raise GitError(str(tree))
         site = self.world.sites[self.cluster]
+        if site.cluster.trouble:
+            site.cluster.refresh()  # what is in memory does not say whether it can be reached
+        seen = self._seen(site, tree, before)
+        answer = self._answer(seen)
+        if isinstance(answer, Go) and self.ask.dry_run:
+            return self._rollout(site, seen).dry(answer)
+        if isinstance(answer, Go) and self.ask.write:
+            return self._sync(site, seen, answer)
+        return self._rest(site, seen, answer)
+
+    def _rest(self, site: Site, seen: Seen, answer: Go | Wait) -> Stepped:
+        """Leave it as it is, and say why where it is out of sync."""
+        status = seen.status
+        if status.sync is SyncStatus.SYNCED and not _unfinished(status):
+            status = self._at_rest(status)
+            self._recall(site, seen)
+        reason, until = (answer.reason, answer.until) if isinstance(answer, Wait) else ("", None)
+        drifting = reason if status.sync is SyncStatus.OUT_OF_SYNC else ""
+        status = replace(status, retry_at=until)
+        mending = until is not None and status.last is not None and status.last.phase is not Phase.SUCCEEDED
+        return Stepped(status, self._again(status, until), "" if mending else drifting, seen.compared, seen.wanted)
+
+    def _at_rest(self, status: ApplicationStatus) -> ApplicationStatus:
+        """Return the status of what is in sync; heals are forgotten once it stayed so for a while."""
+        last = status.last
+        applied = status.revision if last else status.applied
+        quiet = last is None or last.finished_at is None or self.now - last.finished_at > STABLE
+        attempts = 0 if quiet else status.attempts
+        return replace(status, attempts=attempts, retry_at=None, applied=applied, attempted=status.rendered)
+
+    def _recall(self, site: Site, seen: Seen) -> None:
+        """Have the inventory name what is there and ours, where somebody removed it."""
+        if self.ask.write and not seen.own <= seen.members:
+            with suppress(ClusterError):  # at the next look
+                self.memory.members = site.inventory(self.application).widen(seen.own)
+
+    # --- what there is -------------------------------------------------------------------------------------------
+
+    def _seen(self, site: Site, tree: Tree, before: ApplicationStatus) -> Seen:
         wanted = self._wanted(tree, site)
         members = self._members(site)
-        comparison = Comparison(
-            self.application, site.cluster, self._look(site), self.memory.kept, secret_key=self.world.secret_key
-        )
+        kept, key = self.memory.kept, self.world.secret_key
+        comparison = Comparison(self.application, site.cluster, self._look(site), kept, secret_key=key)
         compared = comparison.run(wanted, members)
-        objects = statuses(wanted, compared, lambda key: _exists(site.cluster, key), self.now)
+        objects = statuses(wanted, compared, lambda key: exists(site.cluster, key), self.now)
         status = replace(
             before,
-            cluster=self.cluster,
             revision=tree.revision,
             rendered=wanted.key,
             sync=standings.overall(objects),
@@ -217,47 +143,28 @@ class _Step:
             stale="",
             message="; ".join(wanted.warnings)[:500],
         )
-        status = self._healthy(status)
-        seen = _Seen(wanted, members, compared, self._pruning(wanted, members, compared), status)
-        answer = self._answer(seen)
-        if isinstance(answer, Go) and (self.ask.write or self.ask.dry_run):
-            return self._sync(site, seen, answer)
-        if status.sync is SyncStatus.SYNCED:
-            status = self._at_rest(status)
-        drifting = answer.reason if isinstance(answer, Wait) and status.sync is SyncStatus.OUT_OF_SYNC else ""
-        until = answer.until if isinstance(answer, Wait) else None
-        status = replace(status, retry_at=until)
-        mending = until is not None and status.last is not None and status.last.phase is not Phase.SUCCEEDED
-        return Stepped(status, self._again(status, until), "" if mending else drifting, compared, wanted)
-
-    def _at_rest(self, status: ApplicationStatus) -> ApplicationStatus:
-        """Return the status of what is in sync; heals are forgotten once it stayed so for a while."""
-        last = status.last
-        applied = status.revision if last else status.applied
-        quiet = last is None or last.finished_at is None or self.now - last.finished_at > STABLE
-        return replace(status, attempts=0 if quiet else status.attempts, retry_at=None, applied=applied)
-
-    # --- what there is -------------------------------------------------------------------------------------------
+        return Seen(wanted, members, compared, self._pruning(wanted, members, compared), self._healthy(status))
 
     def _wanted(self, tree: Tree, site: Site) -> Desired:
-        front = self.world.front
+        front, known = self.world.front, self.memory.wanted
         target = Target(
             site.cluster.version(), frozenset(site.cluster.api_versions()), self.application.destination.namespace
         )
-        files = self.world.files(tree)
+        files = front.files(tree)
         key = front.cache_key(files, self.application, target)
-        if self.memory.wanted is None or self.memory.wanted.key != key or self.ask.fresh:
-            with self.world.renders:
-                rendered = front.render(files, self.application, target)
-            self.memory.wanted = desired(self.application, key, rendered, site.cluster)
-        wanted = self.memory.wanted
-        site.follow(frozenset((r.key.group, r.key.kind, r.version) for r in wanted.members))
-        return wanted
+        if known is None or known.key != key or not known.sure or self.ask.fresh:
+            rendered = front.render(files, self.application, target)
+            self.memory.wanted = known = desired(self.application, key, rendered, site.cluster)
+        site.follow(frozenset((r.key.group, r.key.kind, r.version) for r in known.members))
+        return known
 
     def _members(self, site: Site) -> frozenset[Key]:
-        if self.memory.members is None or self.ask.fresh:
-            self.memory.members = site.inventory(self.application).read()
-        return self.memory.members
+        """Return what the inventory names; it is read anew now and then, for other processes write it too."""
+        memory, resync = self.memory, timedelta(seconds=self.world.settings.sync.resync)
+        old = memory.read_at is None or self.now - memory.read_at >= resync
+        if memory.members is None or old or self.ask.fresh:
+            memory.members, memory.read_at = site.inventory(self.application).read(), self.now
+        return memory.members
 
     def _look(self, site: Site) -> Callable[[Key], Json | None]:
         """Return what looks an object up: in memory, and where that is not to be relied on, in the cluster."""
@@ -282,148 +189,56 @@ class _Step:
         set_id = identity(self.application.name, home(self.application))
         return prune(members, wanted.everything, live, self.application.policy, set_id)
 
-    def _answer(self, seen: _Seen) -> Go | Wait:
+    # --- what is done --------------------------------------------------------------------------------------------
+
+    def _answer(self, seen: Seen) -> Go | Wait:
+        """Decide. What was synced is told by what was rendered: a commit that changes nothing of it is no reason."""
         if self.ask.by_hand:
             return Go(None, "asked for")
-        status = seen.status
+        status, last = seen.status, seen.status.last
+        unfinished, known = _unfinished(status), status.attempted == status.rendered
+        if last is not None and known and not unfinished:
+            last = replace(last, revision=status.revision)
         out = {one.key for one in status.resources if one.sync is SyncStatus.OUT_OF_SYNC}
+        kept = dict(seen.pruning.kept) if unfinished else {}
         scene = Scene(
             revision=status.revision,
-            status=status.sync,
-            differences=[one for one in seen.compared.differences if one.key in out],
+            status=SyncStatus.OUT_OF_SYNC if unfinished and status.sync is SyncStatus.SYNCED else status.sync,
+            differences=[one for one in seen.compared.differences if one.key in out and one.key not in kept],
             pruning=seen.pruning,
-            last=status.last,
+            last=last,
             attempts=status.attempts,
+            source_changed=not known,
         )
         return auto(self.application, scene, self.now, self.world.jitter())
 
-    # --- what is done --------------------------------------------------------------------------------------------
+    def _rollout(self, site: Site, seen: Seen) -> Rollout:
+        return Rollout(self.world, site, self.application, self.memory, seen, self.now, self._clock)
 
-    def _sync(self, site: Site, seen: _Seen, answer: Go) -> Stepped:
-        status, compared = seen.status, seen.compared
-        before = status.last
-        if self.ask.dry_run:
-            return self._tried(site, seen, answer)
-        self.world.started(self.application, self.cluster, status.revision)
-        if compared.trouble:
-            key, why = min(compared.trouble.items())
-            result = SyncResult(status.revision, Phase.FAILED, self.now, datetime.now(UTC), f"{key}: {why}")
-            return self._settled(replace(status, last=result), before)
-        own = frozenset(resource.key for resource in seen.wanted.members)
-        lives: dict[Key, Json | None] = {}
-        sync = Sync(
-            site.cluster,
-            self._order(site, seen, answer),
-            deadline=time.monotonic() + self.world.settings.sync.deadline,
-            recorded=lambda: self._record(site, own),
-            applied=lives.__setitem__,
-            stop=self.world.stop,
-        )
-        result = replace(sync.run(), images=seen.wanted.images)
-        if result.phase is Phase.SUCCEEDED:
-            with suppress(ClusterError):  # it names too much then, which the next sync mends
-                self._record(site, own | frozenset(key for key, _ in seen.pruning.kept), all_of_them=True)
-        status = self._after(site, seen, lives, replace(status, last=result))
-        return self._settled(status, before)
+    def _clock(self) -> datetime:
+        return self.now + timedelta(seconds=time.monotonic() - self.began)
 
-    def _tried(self, site: Site, seen: _Seen, answer: Go) -> Stepped:
-        """Try everything dry, and say what each object would be."""
-        sync = Sync(
-            site.cluster, self._order(site, seen, answer), deadline=time.monotonic() + self.world.settings.sync.deadline
-        )
-        why = "; ".join(filter(None, (*seen.compared.trouble.values(), sync.try_dry())))
-        phase = Phase.FAILED if why else Phase.SUCCEEDED
-        result = SyncResult(
-            seen.status.revision, phase, self.now, datetime.now(UTC), why or "nothing was written", sync.outcome()
-        )
-        return Stepped(replace(seen.status, last=result), compared=seen.compared, wanted=seen.wanted)
+    def _sync(self, site: Site, seen: Seen, answer: Go) -> Stepped:
+        before = seen.status
+        self.world.started(self.application, self.cluster, before.revision)
+        status = self._rollout(site, seen).run(answer)
+        status = self._healthy(replace(status, sync=standings.overall(status.resources)))
+        self.memory.looks = 0
+        if self.world.stop.is_set() and status.last is not None and status.last.phase is Phase.ERROR:
+            return Stepped(replace(status, last=before.last))  # it is no failure: whoever starts next goes on
+        return replace(self._settled(status, before), wanted=seen.wanted)
 
-    def _order(self, site: Site, seen: _Seen, answer: Go) -> Order:
-        """Return what to do. What is the same already is left alone."""
-        compared, revision = seen.compared, seen.status.revision
-        same = {one.key for one in compared.differences if one.verdict is Verdict.SAME}
-        tasks = plan(
-            seen.wanted.everything,
-            seen.pruning.allowed,
-            policy=self.application.policy,
-            revision=revision,
-            now=self.now,
-            live={key: Resource(key, "", found) for key, found in compared.live.items()},
-            only=None if answer.resources is None else frozenset(answer.resources),
-        )
-        tasks = tuple(task for task in tasks if task.key not in same or task.action is not Action.APPLY)
-        tried = frozenset(one.key for one in compared.differences if one.verdict is Verdict.CHANGED and not one.why)
-        return Order(self.application, revision, self._namespace(site, seen.wanted) + tasks, compared.live, tried)
-
-    def _namespace(self, site: Site, wanted: Desired) -> tuple[SyncTask, ...]:
-        """Return the task that makes the namespace of the destination, where that is asked for and lacking."""
-        name, policy = self.application.destination.namespace, self.application.policy
-        key = Key("", "Namespace", "", name)
-        if said(policy.options).get("CreateNamespace") != "true" or not name:
-            return ()
-        if any(resource.key == key for resource in wanted.members) or site.cluster.exists(key):
-            return ()
-        metadata: Json = {"name": name}
-        if policy.namespace_labels:
-            metadata["labels"] = dict(policy.namespace_labels)
-        if policy.namespace_annotations:
-            metadata["annotations"] = dict(policy.namespace_annotations)
-        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-        return (SyncTask(Action.APPLY, Stage.PRE_SYNC, FIRST, key, Resource(key, "v1", manifest)),)
-
-    def _record(self, site: Site, members: frozenset[Key], *, all_of_them: bool = False) -> None:
-        """Have the inventory name these, beside what it names; with `all_of_them` these alone."""
-        known = self.memory.members or frozenset()
-        if all_of_them and members != known:
-            site.inventory(self.application).shrink(members)
-            self.memory.members = members
-        elif not members <= known:
-            self.memory.members = site.inventory(self.application).widen(members)
-
-    def _after(
-        self, site: Site, seen: _Seen, lives: Mapping[Key, Json | None], status: ApplicationStatus
-    ) -> ApplicationStatus:
-        """Return how it stands after a sync, by what the cluster answered: no further request."""
-        wanted, compared = seen.wanted, seen.compared
-        live = {**compared.live, **{key: found for key, found in lives.items() if found is not None}}
-        for key in [key for key, found in lives.items() if found is None]:
-            live.pop(key, None)
-        applied = {resource.key: digest(resource.manifest) for resource in wanted.members}
-        differences = []
-        for one in compared.differences:
-            if one.key in lives and lives[one.key] is None:
-                continue
-            if one.key in lives:
-                one = self._written(one.key, live[one.key], applied[one.key])  # noqa: PLW2901 - as it is now
-            differences.append(one)
-        found = Compared(tuple(differences), live)
-        objects = statuses(wanted, found, lambda key: _exists(site.cluster, key), self.now)
-        return self._healthy(replace(status, sync=standings.overall(objects), resources=objects))
-
-    def _written(self, key: Key, live: Json, applied: str) -> Difference:
-        """Return what is known of an object that was just applied: it is the same as Git says."""
-        found = compare(key, live, live, self.application.ignored, secret_key=self.world.secret_key)
-        self.memory.kept.verdicts[key] = applied, version_of(live), found
-        self.memory.kept.written[key] = version_of(live)
-        return found
-
-    def _settled(self, status: ApplicationStatus, before: SyncResult | None) -> Stepped:
-        """Count tries of one revision that failed, and heals of what was in sync; say when the next try comes."""
+    def _settled(self, status: ApplicationStatus, before: ApplicationStatus) -> Stepped:
+        """Count tries of the same that failed, and heals of what was in sync; say when the next try comes."""
         last = status.last
         assert last is not None
-        same = before is not None and before.revision == last.revision
         failed = last.phase is not Phase.SUCCEEDED
-        counts = same and before is not None and (before.phase is Phase.SUCCEEDED) is not failed
-        attempts = status.attempts + 1 if counts or (failed and same) else int(failed)
-        status = replace(status, attempts=attempts)
-        if last.phase is Phase.SUCCEEDED:
+        attempts = before.attempts + 1 if _repeats(last, before) else int(failed)
+        status = replace(status, attempts=attempts, attempted=status.rendered, retry_at=None)
+        if not failed:
             return Stepped(replace(status, applied=last.revision), self._again(status, None))
-        answer = auto(
-            self.application,
-            Scene(status.revision, SyncStatus.OUT_OF_SYNC, last=last, attempts=attempts),
-            self.now,
-            self.world.jitter(),
-        )
+        scene = Scene(status.revision, SyncStatus.OUT_OF_SYNC, last=last, attempts=attempts)
+        answer = auto(self.application, scene, self.now, self.world.jitter())
         until = answer.until if isinstance(answer, Wait) else None
         status = replace(status, message=last.message, retry_at=until)
         return Stepped(status, self._again(status, until))
@@ -465,13 +280,24 @@ class _Step:
         return Stepped(replace(before, sync=sync, message=error), again=LATER)
 
 
+def _unfinished(status: ApplicationStatus) -> bool:
+    """Whether the last sync of what Git says now failed: then it is tried again, though all objects are as they should.
+
+    Hooks, and waves that were waited for in vain, are seen in no object.
+    """
+    last = status.last
+    return last is not None and last.phase is not Phase.SUCCEEDED and status.attempted == status.rendered
+
+
+def _repeats(last: SyncResult, before: ApplicationStatus) -> bool:
+    """Whether a sync ended as the one of the same content before it: a further failure, or a further heal."""
+    if before.last is None or before.attempted != before.rendered:
+        return False
+    failed = last.phase is not Phase.SUCCEEDED
+    same = before.last.revision == last.revision or not failed
+    return same and failed is (before.last.phase is not Phase.SUCCEEDED)
+
+
 def _reached(version: str, written: str) -> bool:
     """Say whether a version is that of our write or a later one; servers number them, though nobody promises it."""
     return version == written or (version.isdecimal() and written.isdecimal() and int(version) > int(written))
-
-
-def _exists(cluster: Cluster, key: Key) -> bool | None:
-    try:
-        return cluster.exists(key)
-    except ClusterError:
-        return None

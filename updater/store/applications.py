@@ -117,6 +117,7 @@ def status_of(found: Mapping[str, Any]) -> ApplicationStatus:
             **times,
             "sync": SyncStatus(found["sync"]),
             "health": Health(found["health"]),
+            "options": tuple(found.get("options", ())),
             "last": last and SyncResult(
                 last["revision"], Phase(last["phase"]), datetime.fromisoformat(last["started_at"]),
                 _time(last["finished_at"]), last["message"], (), tuple(last["images"]),
