@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
 import time
 from collections.abc import Iterable
 
+ROOM = 1_000  # entries of the heap, beside those that count, above which it is made anew
+
 
 class Queue:
-    """Due times are seconds of the monotonic clock; shared by threads."""
+    """Due times are seconds of the monotonic clock; shared by threads.
+
+    The heap holds an entry for each name that is due and nobody has, and others that count no more.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._due: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []
         self._busy: set[str] = set()
         self._closed = False
 
@@ -21,16 +28,15 @@ class Queue:
         with self._changed:
             if at < self._due.get(name, float("inf")):
                 self._due[name] = at
-                self._changed.notify()
+                self._push(name)
 
     def take(self) -> str | None:
         """Wait for the next that is due, and return it; None once the queue is closed."""
         with self._changed:
             while not self._closed:
-                at, name = min(
-                    ((at, name) for name, at in self._due.items() if name not in self._busy), default=(None, "")
-                )  # fmt: skip
+                at, name = self._first()
                 if at is not None and at <= time.monotonic():
+                    heapq.heappop(self._heap)
                     del self._due[name]
                     self._busy.add(name)
                     return name
@@ -41,7 +47,8 @@ class Queue:
         """Give one back."""
         with self._changed:
             self._busy.discard(name)
-            self._changed.notify()
+            if name in self._due:
+                self._push(name)
 
     def forget(self, names: Iterable[str]) -> None:
         """Drop these."""
@@ -54,3 +61,21 @@ class Queue:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _push(self, name: str) -> None:
+        if name in self._busy:
+            return  # who has it gives it back
+        heapq.heappush(self._heap, (self._due[name], name))
+        if len(self._heap) > 2 * len(self._due) + ROOM:
+            self._heap = [(at, name) for name, at in self._due.items() if name not in self._busy]
+            heapq.heapify(self._heap)
+        self._changed.notify()
+
+    def _first(self) -> tuple[float | None, str]:
+        """Return the earliest that counts, which then is the first of the heap."""
+        while self._heap:
+            at, name = self._heap[0]
+            if self._due.get(name) == at and name not in self._busy:
+                return at, name
+            heapq.heappop(self._heap)
+        return None, ""
