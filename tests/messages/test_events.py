@@ -173,6 +173,7 @@ def test_an_update_says_what_from_what_to_what_where_why_and_in_which_commit() -
             Link("View commit", str(UPDATED.commit_url)),
             Link("Release notes", "https://github.com/acme/api/releases/tag/1.5.0"),
         ),
+        line="api/prod updated: 1.4.2 -> 1.5.0 (apps/api/deployment.yaml:17 in fleet, branch main)",
     )
 
 
@@ -462,9 +463,17 @@ def test_the_title_of_a_message(events: list[Event], en: str, zh: str) -> None:
     assert message(events, "zh").title == zh
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("event", [UPDATED, HELD, FAILED], ids=["where", "why", "error"])
+def test_an_entry_has_the_one_line_of_its_event(event: Event, language: Language) -> None:
+    told = entry(event, language)
+    assert told.line == line(event, language)
+    assert len(told.line) > len(told.headline)
+
+
 def test_a_note_alone_is_the_title() -> None:
     told = message([], "en", note=held_back(3, SINCE, "en"))
-    assert (told.title, told.note, told.entries) == ("3 events were held back since 2026-11-30 22:15 UTC", "", ())
+    assert (told.title, told.note, told.entries) == (held_back(3, SINCE, "en"), "", ())
 
 
 def test_a_message_has_the_same_id_for_the_same_events_alone() -> None:
@@ -480,9 +489,11 @@ def test_a_message_takes_the_template_of_the_kind_before_that_of_all() -> None:
 
 
 def test_what_was_held_back_is_counted() -> None:
-    assert held_back(1, SINCE, "en") == "1 event was held back since 2026-11-30 22:15 UTC"
-    assert held_back(12, SINCE, "en") == "12 events were held back since 2026-11-30 22:15 UTC"
-    assert held_back(12, SINCE, "zh") == "自 2026-11-30 22:15 UTC 起有 12 条事件延迟发送"
+    assert held_back(1, SINCE, "en") == "1 event was held back since 2026-11-30 22:15 UTC; see updater notify queue"
+    assert held_back(12, SINCE, "en") == "12 events were held back since 2026-11-30 22:15 UTC; see updater notify queue"
+    assert (
+        held_back(12, SINCE, "zh") == "自 2026-11-30 22:15 UTC 起有 12 条事件未能送达，可用 updater notify queue 查看"
+    )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -510,6 +521,8 @@ def test_a_reminder_says_since_when(language: Language, headline: str) -> None:
     told = reminder(entry(HELD, language), SINCE, language)
     assert told.headline == headline
     assert told.action == entry(HELD, language).action
+    assert told.line.startswith(line(HELD, language))
+    assert told.line.endswith(headline[-20:])
 
 
 def test_a_reminder_of_a_long_headline_still_says_since_when() -> None:

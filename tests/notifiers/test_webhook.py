@@ -68,6 +68,11 @@ def test_an_event_is_a_cloud_event() -> None:
     }
 
 
+def test_the_text_is_the_one_line_of_the_event() -> None:
+    told = message(entry(line="api 1.4.2 -> 1.5.0 (in fleet)"))
+    assert body(webhook().request(delivery(told)))["data"]["text"] == "api 1.4.2 -> 1.5.0 (in fleet)"
+
+
 def test_the_data_can_be_read_back_as_the_event() -> None:
     data = body(webhook().request(delivery(FAILURE)))["data"]
     assert Event.from_json(data) == event(Kind.SCAN_FAILED)

@@ -262,8 +262,8 @@ ENGLISH = Words(
     listing=", ",
     aside=" ({})",
     unused="not used: {why}",
-    held_one="1 event was held back since {since}",
-    held_many="{count} events were held back since {since}",
+    held_one="1 event was held back since {since}; see updater notify queue",
+    held_many="{count} events were held back since {since}; see updater notify queue",
     test_title="Test message from updater to {channel}",
     test_note="This is only a test: messages reach this channel. Sent {at}.",
 )

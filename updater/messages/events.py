@@ -47,9 +47,7 @@ _CHANGES = frozenset({
 
 def line(event: Event, language: Language = "en") -> str:
     """Return one line that stands alone: the headline, and what went wrong or where it stands."""
-    said = _Said(event, WORDS[language])
-    rest = said.where if event.kind in _CHANGES else said.why
-    return _plain(said.headline + (WORDS[language].aside.format(rest) if rest else ""), MAX_LINE)
+    return _Said(event, WORDS[language]).line
 
 
 def entry(
@@ -61,7 +59,7 @@ def entry(
     """
     words = WORDS[language]
     said = _Said(event, words)
-    told = Entry(event, said.headline, tuple(said.facts()), said.action, tuple(said.links()))
+    told = Entry(event, said.headline, tuple(said.facts()), said.action, tuple(said.links()), line=said.line)
     if template is None:
         return told
     try:
@@ -115,7 +113,7 @@ def reminder(told: Entry, since: datetime, language: Language) -> Entry:
     ending = words.aside.format(still)
     headline = _cut(told.headline, MAX_HEADLINE - len(ending)) + ending
     markup = told.markup and f"{told.markup}\n\n{still}"  # words of ours and a time: nothing to escape
-    return replace(told, headline=headline, markup=markup)
+    return replace(told, headline=headline, line=_cut(told.line, MAX_LINE - len(ending)) + ending, markup=markup)
 
 
 def context(event: Event, language: Language) -> dict[str, object]:
@@ -124,7 +122,7 @@ def context(event: Event, language: Language) -> dict[str, object]:
     texts = {
         "kind": event.kind.value,
         "severity": event.severity.value,
-        "text": line(event, language),
+        "text": said.line,
         "time": event.at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "language": language,
         "subject": subject.words,
@@ -191,6 +189,11 @@ class _Said:
             "cluster": subject.cluster,
         }
         self.headline = _plain(fill(self._told.headline, self._values), MAX_HEADLINE)
+
+    @property
+    def line(self) -> str:
+        rest = self.where if self._event.kind in _CHANGES else self.why
+        return _plain(self.headline + (self._words.aside.format(rest) if rest else ""), MAX_LINE)
 
     @property
     def image(self) -> str:

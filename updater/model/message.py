@@ -23,6 +23,7 @@ class Entry:
     """One event in words, in one language, of plain text.
 
     headline  what happened, in one line that stands alone: `api 1.4.2 -> 1.5.0`
+    line      the one line of the contract: the headline, and what went wrong or where it stands
     facts     label and value, in the order in which a reader wants them
     action    who must do what; empty where nobody must do anything
     markup    the whole entry in the service's own markup, where a template of the operator made it
@@ -34,6 +35,7 @@ class Entry:
     action: str = ""
     links: tuple[Link, ...] = ()
     markup: str | None = None
+    line: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ def _event(message: Message, now: datetime) -> dict[str, Any]:
     entry: Entry
     (entry,) = message.entries
     event = entry.event
-    data = event.as_json() | {"text": one_line(entry.headline)} | _note(message)
+    data = event.as_json() | {"text": one_line(entry.line or entry.headline)} | _note(message)
     kind = "test" if message.test else event.kind.value
     return _envelope(event.id, kind, one_line(event.subject.words), event.at, data)
 
