@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,10 +15,14 @@ from updater.cli.options import Config, Json, load, print_json
 
 if TYPE_CHECKING:
     from updater.config.settings import Settings
-    from updater.daemon.delivery import Known, Teller
+    from updater.daemon.teller import Teller
     from updater.model.application import ApplicationStatus
     from updater.model.sync import Difference
-    from updater.pipeline.deliver import Stepped, World
+    from updater.pipeline.known import Known
+    from updater.pipeline.world import Stepped, World
+
+AT_ONCE = 16  # applications that are looked at together
+MAX_WHY = 100  # characters of a reason in a table
 
 App = Annotated[str, typer.Argument(metavar="APP", help="An application's name.")]
 
@@ -35,11 +41,11 @@ def apps(
     from updater.cli.show import progress
     from updater.pipeline.alike import differing, groups
 
-    with _loop(ctx, config) as (world, known, _), progress() as shown:
+    with _loop(ctx, config) as (world, known, _), progress() as shown, ThreadPoolExecutor(AT_ONCE) as pool:
         found = []
-        for done, name in enumerate(sorted(known.assigned), 1):
-            found.append(_step(world, known, name, write=False).status)
-            shown("applications", done, len(known.assigned))
+        for stepped in pool.map(lambda name: _step(world, known, name, write=False), sorted(known.assigned)):
+            found.append(stepped.status)
+            shown("applications", len(found), len(known.assigned))
         statuses = {status.name: status for status in found}
         unlike = {}
         for group, those in groups(one.application for one in known.assigned.values()).items():
@@ -47,7 +53,8 @@ def apps(
                 unlike[group] = has
     if json:
         rows = [_row(status) for status in found]
-        print_json({"applications": rows, "differ": unlike, "failures": _failures(known, found)})
+        words = {group: {name: str(one) for name, one in those.items()} for group, those in unlike.items()}
+        print_json({"applications": rows, "differ": words, "failures": _failures(known, found)})
     elif differ:
         _print_unlike(unlike)
     else:
@@ -66,7 +73,7 @@ def diff(ctx: typer.Context, app: App, config: Config = None, json: Json = False
     with _loop(ctx, config) as (world, known, _):
         _expect(known, app)
         stepped = _step(world, known, app, write=False)
-    found = _differences(stepped)
+    found = _differences(stepped, world.secret_key)
     if json:
         rows = [_difference(one) | {"diff": unified(one)} for one in found]
         print_json({"application": _row(stepped.status), "differences": rows,
@@ -74,7 +81,7 @@ def diff(ctx: typer.Context, app: App, config: Config = None, json: Json = False
     else:
         for one in found:
             show.print_diff(_text(one))
-        if not found:
+        if not found and stepped.compared:
             typer.echo(f"{app}: {stepped.status.sync.value}, nothing would change")
     _end(known, [stepped.status], json=json)
 
@@ -94,13 +101,15 @@ def sync(
     """
     with _loop(ctx, config) as (world, known, teller):
         _expect(known, app)
+        one = known.assigned[app]
+        before = one.memory.status.last if one.memory.status else None
         stepped = _step(world, known, app, write=not dry_run, by_hand=True, dry_run=dry_run)
+        status = stepped.status
+        ended = status.last is not None and status.last != before
         if not dry_run:
-            one = known.assigned[app]
-            teller.stepped(one, known.repositories[app], stepped, datetime.now(UTC))
-    status = stepped.status
-    results = status.last.resources if status.last else ()
-    failed = bool(status.stale) or status.last is None or status.last.phase.value != "Succeeded"
+            teller.stepped(one, known.repositories[app], stepped, datetime.now(UTC), ended=ended)
+    results = status.last.resources if status.last and ended else ()
+    failed = not ended or status.last is None or status.last.phase.value != "Succeeded"
     if json:
         rows = [
             {"object": str(one.task.key), "action": one.task.action.value, "done": one.done, "message": one.message,
@@ -108,8 +117,10 @@ def sync(
             for one in results
         ]  # fmt: skip
         print_json({"application": _row(status), "results": rows, "failures": _failures(known, [status])})
-    else:
+    elif ended:
         _print_results(status)
+    else:
+        _end(known, [status], json=False)
     if failed:
         raise typer.Exit(1)
 
@@ -118,10 +129,10 @@ def sync(
 def _loop(ctx: typer.Context, config: Config) -> Iterator[tuple[World, Known, Teller]]:
     """Yield the clients of the second loop, and what Git says now."""
     from updater.daemon.build import prepare
-    from updater.daemon.delivery import Known, Teller, look
     from updater.daemon.remember import open_state
     from updater.daemon.sites import sites
-    from updater.pipeline.catalogue import Catalogue
+    from updater.daemon.teller import Teller
+    from updater.pipeline.known import Known, Looker
     from updater.store.applications import Applications
     from updater.store.journal import Journal
 
@@ -129,15 +140,19 @@ def _loop(ctx: typer.Context, config: Config) -> Iterator[tuple[World, Known, Te
     _expect_clusters(settings)
     prepare(settings.data)
     with closing(open_state(settings)) as database, sites(settings) as found:
-        known = look(found.world, found.sources, Catalogue(settings.applications), Known())
-        known.problems += tuple(f"cluster {name}: {why}" for name, why in found.broken.items())
+        known = Looker(found.world, found.sources, found.broken).look(Known())
+        for name, why in found.broken.items():
+            waiting = len(known.waiting.get(name, ()))
+            known.problems.append(f"cluster {name}: {why}" + (f"; {waiting} applications wait" if waiting else ""))
         for name, status in Applications(database).read(known.assigned.keys()).items():
-            known.assigned[name].memory.status = status
+            one = known.assigned[name]
+            one.memory.status = status if status.cluster == one.cluster else None
         yield found.world, known, Teller(settings, Journal(database))
 
 
 def _step(world: World, known: Known, name: str, **ask: Any) -> Stepped:
-    from updater.pipeline.deliver import Ask, step
+    from updater.pipeline.deliver import step
+    from updater.pipeline.world import Ask
 
     return step(world, known.assigned[name], known.tree(name), Ask(**ask), datetime.now(UTC))
 
@@ -149,18 +164,33 @@ def _expect_clusters(settings: Settings) -> None:
 
 
 def _expect(known: Known, name: str) -> None:
+    """Exit 2 where there is no such application, 1 where it may be among what cannot be read or used."""
     if name in known.assigned:
         return
     for problem in known.problems:
-        typer.echo(problem, err=True)
-    names = ", ".join(sorted(known.assigned)) or "none"
-    raise typer.BadParameter(f"no application is named {name!r}; known: {names}")
+        typer.echo(f"failed: {problem}", err=True)
+    if name in known.refused or not known.certain:
+        typer.echo(f"failed: application {name} is not known, or cannot be used", err=True)
+        raise typer.Exit(1)
+    near = ", ".join(get_close_matches(name, known.assigned, n=3)) or f"{len(known.assigned)} are known"
+    raise typer.BadParameter(f"no application is named {name!r}: {near}")
 
 
-def _differences(stepped: Stepped) -> list[Difference]:
+def _differences(stepped: Stepped, secret_key: bytes) -> list[Difference]:
+    """Return what differs; of what is not there, what would be made."""
     from updater.model.sync import Verdict
+    from updater.sync.diff import compare
 
-    return [one for one in stepped.compared.differences if one.verdict is not Verdict.SAME] if stepped.compared else []
+    if stepped.compared is None or stepped.wanted is None:
+        return []
+    wanted = {one.key: one.manifest for one in stepped.wanted.members}
+    return [
+        compare(one.key, None, wanted[one.key], secret_key=secret_key)
+        if one.verdict is Verdict.MISSING and one.after is None and one.key in wanted
+        else one
+        for one in stepped.compared.differences
+        if one.verdict is not Verdict.SAME
+    ]
 
 
 def _difference(one: Difference) -> dict[str, Any]:
@@ -202,18 +232,30 @@ def _print(statuses: list[ApplicationStatus]) -> None:
 
     table = show.grid("NAME", "CLUSTER", "SYNC", "HEALTH", "REVISION", "WHY")
     for one in statuses:
-        why = (
-            one.stale
-            or one.message
-            or "; ".join(f"{r.key}: {r.message}" for r in one.resources if r.sync.value == "OutOfSync" and r.message)
-        )
-        show.plain(
-            table, one.name, one.cluster, one.sync.value, one.health.value, one.revision[:12] or "-", show.one_line(why)
-        )
+        show.plain(table, one.name, one.cluster, one.sync.value, one.health.value, one.revision[:12] or "-", _why(one))
     show.out.print(table)
 
 
-def _print_unlike(unlike: dict[str, dict[str, str]]) -> None:
+def _why(status: ApplicationStatus) -> str:
+    """Return the first reason in a line that fits a table, and how many more there are."""
+    from updater.cli import show
+
+    if why := status.stale or status.message:
+        return _short(show.one_line(why))
+    bad = [one for one in status.resources if one.sync.value == "OutOfSync"]
+    bad += [one for one in status.resources if one not in bad and one.health and one.health.health.value == "Degraded"]
+    if not bad:
+        return ""
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    words = bad[0].message or (bad[0].health.message if bad[0].health else "") or "is not as Git says"
+    return _short(f"{bad[0].key}: {show.one_line(words)}") + more
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_WHY else f"{text[: MAX_WHY - 3]}..."
+
+
+def _print_unlike(unlike: Mapping[str, Mapping[str, object]]) -> None:
     from updater.cli import show
 
     if not unlike:
@@ -222,7 +264,7 @@ def _print_unlike(unlike: dict[str, dict[str, str]]) -> None:
     table = show.grid("GROUP", "NAME", "HAS")
     for group, has in unlike.items():
         for name, words in has.items():
-            show.plain(table, group, name, words)
+            show.plain(table, group, name, str(words))
     show.out.print(table)
 
 
@@ -238,7 +280,8 @@ def _print_results(status: ApplicationStatus) -> None:
         show.plain(
             table, str(one.task.key), one.task.action.value, show.one_line(one.message.removeprefix("~") + taken)
         )
-    show.out.print(table)
+    if status.last.resources:
+        show.out.print(table)
     show.out.print(
         f"{status.name}: {status.last.phase.value}, {status.sync.value}, {status.health.value} {status.last.message}",
         markup=False,

@@ -175,12 +175,14 @@ class Daemon:
             log.exception("reload_failed")  # our own bug: what was read before goes on
 
     def _clusters_changed(self) -> bool:
-        """Say whether kubeconfigs came, changed or went in a folder of them."""
+        """Say whether kubeconfigs came, changed or went since they were read, or since that failed."""
         if self._now.delivery is None:
             return False
         from updater.daemon.sites import signature
 
-        return signature(self._now.settings.clusters) != self._now.clusters
+        found = signature(self._now.settings.clusters)
+        before, self._now.clusters = self._now.clusters, found
+        return found != before
 
     def _listen(self, now: datetime) -> None:
         """Look at once at what people spoke about; say which holds are over."""
@@ -338,9 +340,10 @@ class Daemon:
             process.end_children()
             with self._idle:
                 idle = self._idle.wait_for(lambda: self._active == 0, timeout=max(0.5, end + 1 - time.monotonic()))
+        if self._now.delivery is not None and not self._now.delivery.ended(max(0.5, end - time.monotonic())):
+            idle = False
+            process.end_children()
         self._now.couriers.close(max(0.5, end + 1 - time.monotonic()))
-        if self._now.delivery is not None:
-            self._now.delivery.close(max(0.5, end + 1 - time.monotonic()))
         log.info("stopped", drained=idle)
         if not idle:  # a thread that cannot be ended would keep the interpreter alive
             heartbeat.stop(self._first.data)

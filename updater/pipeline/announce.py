@@ -7,7 +7,8 @@ about it. A cluster that is down is one event, and its applications are silent u
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,26 +16,32 @@ from updater.model.application import Application, ApplicationStatus
 from updater.model.event import Event, Kind, Subject
 from updater.model.health import Health
 from updater.model.sync import Phase, SyncStatus
+from updater.pipeline.alike import Has
 from updater.secrets import redact
 from updater.store.applications import Delivered
 from updater.store.journal import Condition, Standing, Writing
 
-SYNC, DRIFT, HEALTH, CLUSTER, ALIKE = "sync", "drift", "health", "cluster", "alike"  # topics
+STARTED, SYNC, DRIFT, HEALTH, CLUSTER, ALIKE = "started", "sync", "drift", "health", "cluster", "alike"  # topics
 SHORT = 12  # characters of a revision that people are shown
 MAX_NAMES = 20  # objects that one event names
+MAX_KEY = 32  # characters
+REASONS = 4  # of one failure that are told; who fails in more ways than that is not told about any longer
+
+_NUMBER = re.compile(r"[0-9][0-9a-f]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One application, as it stands now. `drifting` says why it stays out of sync, empty where that is being mended.
 
-    rendered  of the sync that ended now, if one did; commit_url: where people see its revision
+    commit_url  where people see its revision; ended: `status.last` is a sync that ended now
     """
 
     application: Application
     status: ApplicationStatus
     drifting: str = ""
     commit_url: str | None = None
+    ended: bool = False
     tell_baseline: bool = False
 
 
@@ -48,11 +55,16 @@ def announce(step: Step, standing: Standing, now: datetime) -> Writing:
     return _Announcing(step, standing, now).writing()
 
 
-def started(application: Application, cluster: str, revision: str, now: datetime) -> Writing:
-    """Return what is to be stored when a sync begins."""
-    return Writing(
-        events=[Event(Kind.SYNC_STARTED, now, subject_of(application, cluster), new=revision, commit=revision)]
-    )
+def started(application: Application, cluster: str, revision: str, standing: Standing, now: datetime) -> Writing:
+    """Return what is to be stored when a sync begins: once for a commit, however often it is tried or healed."""
+    subject, writing = subject_of(application, cluster), Writing()
+    last = standing.conditions.get((subject.key, STARTED))
+    if last is None or last.key != revision[:MAX_KEY]:
+        event = Event(Kind.SYNC_STARTED, now, subject, new=revision, commit=revision)
+        writing.ended += [last] if last else []
+        writing.events.append(event)
+        writing.conditions.append(Condition(subject.key, STARTED, revision[:MAX_KEY], event.id, now))
+    return writing
 
 
 def cluster(name: str, trouble: str, applications: Iterable[str], standing: Standing, now: datetime) -> Writing:
@@ -71,20 +83,35 @@ def cluster(name: str, trouble: str, applications: Iterable[str], standing: Stan
     return writing
 
 
-def alike(group: str, differing: Mapping[str, str], standing: Standing, now: datetime) -> Writing:
-    """Return what is to be stored of applications that should be alike: what each has, empty where all agree."""
+def alike(group: str, differing: Mapping[str, Has], standing: Standing, now: datetime) -> Writing:
+    """Return what is to be stored of applications that should be alike: what each has, empty where all agree.
+
+    It is told once, and again where they have something else.
+    """
     subject, writing = Subject(application=group), Writing()
     last = standing.conditions.get((subject.key, ALIKE))
     if not differing:
         writing.ended += [last] if last else []
         return writing
     why = "; ".join(f"{name}: {has}" for name, has in sorted(differing.items())[:MAX_NAMES])
-    event = Event(Kind.CLUSTERS_DIFFER, now, subject, why=redact(why), digest=_digest(why))
-    if last is None or last.key != event.key:
+    key = _digest(str(sorted((name, has.what) for name, has in differing.items())))
+    if last is None or last.key != key:
+        event = Event(Kind.CLUSTERS_DIFFER, now, subject, why=redact(why))
         writing.ended += [last] if last else []
         writing.events.append(event)
-        writing.conditions.append(Condition(subject.key, ALIKE, event.key, event.id, now))
+        writing.conditions.append(Condition(subject.key, ALIKE, key, event.id, now))
     return writing
+
+
+def left(those: Collection[tuple[str, str]], gone: Collection[str], standing: Standing) -> Writing:
+    """Return what is to be forgotten of applications, by name and cluster, that are not there any more."""
+    ended = [
+        condition
+        for (subject, _), condition in standing.conditions.items()
+        if any(subject.startswith(f"application={name} ") and subject.endswith(f" cluster={cluster}")
+               for name, cluster in those)
+    ]  # fmt: skip
+    return Writing(ended=ended, gone=list(gone))
 
 
 @dataclass(slots=True)
@@ -98,9 +125,11 @@ class _Announcing:
         found = Writing(applications=[status])
         if status.stale:
             return found  # what is known is told already, and why it is stale is told of its cluster
-        self._synced(found)
-        self._drift(found, new=before is None)
-        self._health(found, new=before is None)
+        if self.step.ended:
+            self._synced(found)
+        new = before is None or before.compared_at is None
+        self._drift(found, new=new)
+        self._health(found, new=new)
         return found
 
     @property
@@ -112,50 +141,41 @@ class _Announcing:
         return subject_of(self.step.application, self.step.status.cluster)
 
     def _synced(self, found: Writing) -> None:
-        """Tell of a sync that ended; the same content once, and the same failure of one revision once."""
-        last, before = self.step.status.last, self.before
-        if (
-            last is None
-            or last.phase is Phase.RUNNING
-            or (before and before.last and before.last.finished_at == last.finished_at)
-        ):
+        """Tell of a sync that ended; the same content once, and the same failure of one content once."""
+        status, before = self.step.status, self.before
+        last = status.last
+        if last is None or last.phase is Phase.RUNNING:
             return
-        told = self._condition(SYNC)
-        event = Event(
-            Kind.SYNC_SUCCEEDED if last.phase is Phase.SUCCEEDED else Kind.SYNC_FAILED,
-            self.now,
-            self.subject,
-            old=before.applied[:SHORT] or None if before else None,
-            new=last.revision[:SHORT],
-            why=redact(last.message),
-            commit=last.revision,
-            commit_url=self.step.commit_url,
-            images=last.images[:MAX_NAMES],
-        )
-        key = f"{event.kind.value} {self.step.status.rendered}"[:32]
-        if last.phase is Phase.SUCCEEDED:
-            application = self.step.application
-            found.deliveries.append(
-                Delivered(application.name, last.revision, self.step.status.rendered, last.images, self.now)
-            )
+        succeeded, application = last.phase is Phase.SUCCEEDED, self.step.application
+        if succeeded:
             found.keep[application.name] = application.history
+            found.deliveries.append(Delivered(application.name, last.revision, status.rendered, last.images, self.now))
+        told = self._condition(SYNC)
+        key = _said(told.key if told else "", status.rendered, None if succeeded else last.message)
         if told is not None and told.key == key:
             return
+        event = Event(
+            Kind.SYNC_SUCCEEDED if succeeded else Kind.SYNC_FAILED, self.now, self.subject,
+            old=before.applied or None if before else None, new=last.revision,
+            why=redact(last.message), commit=last.revision, commit_url=self.step.commit_url,
+            images=last.images[:MAX_NAMES],
+        )  # fmt: skip
         found.ended += [told] if told else []
         found.events.append(event)
         found.conditions.append(Condition(self.subject.key, SYNC, key, event.id, self.now))
 
     def _drift(self, found: Writing, *, new: bool) -> None:
         status = self.step.status
+        if status.sync is SyncStatus.UNKNOWN:
+            return  # what was told may hold still
         event = None
+        names = sorted(str(one.key) for one in status.resources if one.sync is SyncStatus.OUT_OF_SYNC)
         if status.sync is SyncStatus.OUT_OF_SYNC and self.step.drifting:
-            names = sorted(str(one.key) for one in status.resources if one.sync is SyncStatus.OUT_OF_SYNC)
             event = Event(
                 Kind.OUT_OF_SYNC, self.now, self.subject, new=status.revision[:SHORT], why=redact(self.step.drifting),
                 images=tuple(names[:MAX_NAMES]), commit=status.revision, commit_url=self.step.commit_url,
             )  # fmt: skip
-        names = [str(one.key) for one in status.resources if one.sync is SyncStatus.OUT_OF_SYNC]
-        self._stand(DRIFT, event, _digest(f"{status.rendered} {sorted(names)}"), found, new=new)
+        self._stand(DRIFT, event, _digest(f"{status.rendered} {names}"), found, new=new)
 
     def _health(self, found: Writing, *, new: bool) -> None:
         """Degraded until Healthy again: what is on its way back is not yet back."""
@@ -176,17 +196,31 @@ class _Announcing:
                 )
             )
 
-    def _stand(self, topic: str, event: Event | None, key: str | None, found: Writing, *, new: bool) -> None:
+    def _stand(self, topic: str, event: Event | None, key: str, found: Writing, *, new: bool) -> None:
         last = self._condition(topic)
         if event is None:
             found.ended += [last] if last else []
-        elif last is None or last.key != (key or "")[:32]:
+        elif last is None or last.key != key[:MAX_KEY]:
             found.ended += [last] if last else []
-            found.conditions.append(Condition(self.subject.key, topic, (key or "")[:32], event.id, self.now))
+            found.conditions.append(Condition(self.subject.key, topic, key[:MAX_KEY], event.id, self.now))
             (found.baseline if new and not self.step.tell_baseline else found.events).append(event)
 
     def _condition(self, topic: str) -> Condition | None:
         return self.standing.conditions.get((self.subject.key, topic))
+
+
+def _said(before: str, rendered: str, failure: str | None) -> str:
+    """Return the key of what was said of a sync: the content, and the reasons for which it failed.
+
+    Numbers in a reason, as times and counts, make no other one.
+    """
+    content = _digest(rendered)[:7]
+    if failure is None:
+        return content
+    known, *reasons = before.split(" ")
+    reasons = reasons if known == content else []
+    reason = _digest(_NUMBER.sub("", failure))[:5]
+    return " ".join([content, *reasons, *([reason] if reason not in reasons and len(reasons) < REASONS else [])])
 
 
 def _digest(text: str) -> str:

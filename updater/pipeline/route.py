@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ALWAYS = frozenset({Kind.IMAGE_UPDATED, Kind.UPDATE_AVAILABLE})  # told without routes, whatever their severity
 GROUP = 30  # seconds, where no route says
+MOMENTS = frozenset({Kind.SYNC_STARTED, Kind.SYNC_SUCCEEDED})  # nothing of them lasts that one could be reminded of
 PAIRED = frozenset(ENDS) - {Kind.SYNC_SUCCEEDED}  # these tell nothing to those who were not told of the failure
 
 
@@ -38,7 +39,7 @@ def remind(standing: Standing, notifications: Notifications | None, now: datetim
     posts: dict[tuple[str, str], Post] = {}
     for condition in standing.conditions.values():
         event = standing.events.get(condition.event)
-        if event is None or notifications is None:
+        if event is None or notifications is None or event.kind in MOMENTS:
             continue
         for one in notifications.routes:
             if one.remind is None or not fits(one, event):
