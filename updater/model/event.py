@@ -71,6 +71,19 @@ ENDS: Mapping[Kind, Kind] = {
 """Which failure a recovery ends: it goes to those who were told of that failure."""
 
 
+def sound(text: str) -> str:
+    """Return a text that UTF-8 can spell: half surrogates, of names of files mostly, become question marks."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def _make_sound(value: Subject | Spot | Event) -> None:
+    """Make every text of a frozen value sound: it is hashed, stored and sent."""
+    for name in value.__slots__:
+        found = getattr(value, name)
+        if isinstance(found, str) and not found.isascii():
+            object.__setattr__(value, name, sound(found))
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What an event is about; what does not apply is empty.
@@ -90,11 +103,14 @@ class Subject:
     project: str = ""
     cluster: str = ""
 
+    def __post_init__(self) -> None:
+        _make_sound(self)
+
     @property
     def key(self) -> str:
         """The identity: what messages are ordered by, and conditions are known by. `reference` is display alone."""
-        parts = asdict(self) | {"reference": "", "image": "" if self.item else self.image}
-        return " ".join(f"{name}={value}" for name, value in parts.items() if value)
+        names = _OF_ITEMS if self.item else _OF_OTHERS
+        return " ".join([f"{name}={value}" for name in names if (value := getattr(self, name))])
 
     @property
     def words(self) -> str:
@@ -103,6 +119,11 @@ class Subject:
             self.item or self.image or self.application or self.cluster or self.registry
             or " ".join(filter(None, (self.repository, self.branch))) or "updater"
         )  # fmt: skip
+
+
+_OF_OTHERS = tuple(field.name for field in fields(Subject) if field.name != "reference")
+_OF_ITEMS = tuple(name for name in _OF_OTHERS if name != "image")
+"""What makes the key of a subject, in its order; the name of an item holds that of its image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +135,9 @@ class Spot:
     file: str
     line: int
     spelled: str = ""
+
+    def __post_init__(self) -> None:
+        _make_sound(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +167,13 @@ class Event:
     images: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
+    def __post_init__(self) -> None:
+        _make_sound(self)
+        if self.images:
+            object.__setattr__(self, "images", tuple(map(sound, self.images)))
+        if self.labels:
+            object.__setattr__(self, "labels", {sound(key): sound(value) for key, value in self.labels.items()})
+
     @property
     def severity(self) -> Severity:
         """How much it matters."""
@@ -165,7 +196,7 @@ class Event:
 
     def as_json(self) -> dict[str, Any]:
         """Return the document of the API and of webhooks; `text` is added by who words it."""
-        subject = {name: value for name, value in asdict(self.subject).items() if value}
+        subject = {name: value for name in self.subject.__slots__ if (value := getattr(self.subject, name))}
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"kind", "at", "subject"}}
         return {
             "id": self.id,

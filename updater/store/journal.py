@@ -245,27 +245,25 @@ def _store(connection: Connection, writing: Writing, now: datetime) -> None:
 
 def _append(connection: Connection, writing: Writing) -> set[str]:
     """Store the events that are not there yet; return the ids of those that were not."""
-    all_of_them = [(event, False) for event in writing.events] + [(event, True) for event in writing.baseline]
-    if not all_of_them:
-        return set()
-    known: set[str] = set()
-    for some in batches(event.id for event, _ in all_of_them):
-        known.update(connection.execute(select(events.c.id).where(events.c.id.in_(some))).scalars())
-    rows = {
-        event.id: {
-            "id": event.id,
+    all_of_them = {event.id: (event, False) for event in writing.events}
+    all_of_them |= {event.id: (event, True) for event in writing.baseline}
+    for some in batches(list(all_of_them)):
+        for known in connection.execute(select(events.c.id).where(events.c.id.in_(some))).scalars():
+            del all_of_them[known]
+    rows = [
+        {
+            "id": number,
             "at": naive(event.at),
             "kind": event.kind.value,
             "subject": event.subject.key,
             "document": json.dumps(event.as_json(), ensure_ascii=False),
             "baseline": baseline,
         }
-        for event, baseline in all_of_them
-        if event.id not in known
-    }
+        for number, (event, baseline) in all_of_them.items()
+    ]
     if rows:
-        connection.execute(insert(events), list(rows.values()))
-    return set(rows)
+        connection.execute(insert(events), rows)
+    return set(all_of_them)
 
 
 def _cancel(connection: Connection, ended: Sequence[str], now: datetime) -> None:
