@@ -86,7 +86,7 @@ class Stage:
 
     def alike(self, **has: str) -> list[str]:
         self.now += timedelta(minutes=1)
-        found = {name: Has(*text.split(" ", 1)) for name, text in has.items()}
+        found = {name: Has(what, stands) for name, text in has.items() for what, stands in [text.split(" ", 1)]}
         plan = lambda standing: announce.alike("shops", found, standing, self.now)  # noqa: E731
         return self.write(plan, {"application=shops"})
 

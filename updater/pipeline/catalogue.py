@@ -18,7 +18,7 @@ from updater.pipeline.sources import Tree
 ENDINGS = (".yaml", ".yml", ".json")
 MAX_FILE = 4 << 20  # bytes of one file of manifests
 MAX_FILES = 5_000  # manifests of one place
-MAX_SEEN = 100_000  # files of any kind that are gone through for them
+MAX_SEEN = 50_000  # files of any kind that are gone through for them
 
 TreeOf = Callable[[str], Tree | UpdaterError]  # by the name of a repository: the tree of its branch
 Version = tuple[str, str]  # the name of a file, and what changes with its content
