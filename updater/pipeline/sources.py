@@ -144,20 +144,25 @@ class Sources:
             clone = self._clone_of(repository)
             with clone.lock(LOCK_WAIT):
                 found = clone.resolve(question.wanted)
-                trees = {name: self._tree(repository, clone, revision) for name, revision in found.items()}
+                trees = self._listed(repository, clone, found.values())
         except UNREACHED as err:
             failure = err if isinstance(err, UpdaterError) else GitError(f"{repository.name}: {err}")
             return dict.fromkeys(question.wanted, failure)
-        self._trees[repository.url] = {tree.revision: tree for tree in trees.values() if isinstance(tree, Tree)}
+        return {name: one if isinstance(one, GitError) else trees[one] for name, one in found.items()}
+
+    def _listed(
+        self, repository: RepositorySettings, clone: Clone, found: Collection[str | GitError]
+    ) -> dict[str, Found]:
+        """Return the tree of each commit; those that were wanted last time are known."""
+        known = self._trees.get(repository.url, {})
+        revisions = {one for one in found if isinstance(one, str)}
+        trees = {revision: known.get(revision) or _tree(clone, revision) for revision in revisions}
+        self._trees[repository.url] = {revision: one for revision, one in trees.items() if isinstance(one, Tree)}
         return trees
 
-    def _tree(self, repository: RepositorySettings, clone: Clone, revision: str | GitError) -> Found:
-        if isinstance(revision, GitError):
-            return revision
-        known = self._trees.get(repository.url, {}).get(revision)
-        if known is not None:
-            return known
-        try:
-            return Tree(clone, revision, {blob.path: blob for blob in clone.tree(revision)})
-        except GitError as err:
-            return err
+
+def _tree(clone: Clone, revision: str) -> Found:
+    try:
+        return Tree(clone, revision, {blob.path: blob for blob in clone.tree(revision)})
+    except GitError as err:
+        return err
