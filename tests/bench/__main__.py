@@ -23,6 +23,15 @@ letters         time for each of 10,000 events that wait for one webhook, each o
 events at once  5,000 events for one DingTalk robot, from writing to the end by a clock that leaps over each wait.
 stream          find, edit and verify one image in a stream of 2,000 documents and 5 MB, in memory (memory.py); the
                 best of five, and so below.
+1,000 apps      1,000 applications of five objects from one repository on three clusters, stand-ins in processes of
+                their own (estate.py, stand_in.py), by the daemon's second loop without a rate (deliver.py), once.
+                `apply`: from the start of the process, which has no clone yet, until all are in sync, against
+                replay.py: it sends the requests that the stand-ins were sent until then, in their order and with
+                the same bodies, ten at a time for each cluster, over nothing but urllib3, to stand-ins that are as
+                empty; watches are left out. `nothing new`: a commit that belongs to no application, by the CPU of
+                the process and its git until it is at rest again. `commit to PATCH`: from just before somebody
+                pushes a new image of one application, and wakes the loop, until the first PATCH arrives; the worst of
+                some, by the place of the application among the others. `resident`: the most that it held.
 1,000 images    CPU per image at 1,000 images divided by that at 100, of a no-op cycle and of the first cycle, which
                 bumps every image (resident.py).
 10,000 tags     time to decide about them with a semver range (memory.py).
@@ -55,7 +64,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.bench import daemon, lab, measure, sink
+from tests.bench import daemon, estate, lab, measure, sink
+from tests.bench.stand_in import StandIn
 
 TOP = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -63,6 +73,8 @@ IMAGES, TAGS = 50, 200
 FEW, MANY, MANY_TAGS = 100, 1000, 10
 ROUNDS, START_ROUNDS, CYCLES = 9, 15, 9
 MANY_CYCLES = 3
+PLACES = (0, 250, 500, 750, 999)  # of the applications whose image changes
+AT_ONCE = 10  # requests for one cluster, as the product's default has it
 EVENTS, LETTERS, BURST = 100, 10_000, 5_000
 CHANNEL = """\
 notifications:
@@ -109,6 +121,7 @@ class Bench:
         self._try(self._burst)
         self._try(self._memory)
         self._try(self._growth)
+        self._try(self._deliver)
 
     def _try(self, section: Callable[[], None]) -> None:
         """A section that cannot be measured leaves the others alone."""
@@ -270,6 +283,61 @@ class Bench:
         for kind, (few, many) in zip(("no-op", "first"), zip(*per_image.values(), strict=True), strict=True):
             note = f"{1000 * many:.2f} ms to {1000 * few:.2f} ms"
             self._add(f"{MANY} images, {kind} cycle: CPU an image", many / few, f"x {FEW} images", 1.2, note)
+
+    def _deliver(self) -> None:
+        """Both sides end with the same objects, or what the floor sends is refused."""
+        folder, environment = self._lab.folder / "estate", self._lab.environment()
+        asked = [folder / f"asked-{n}.json" for n in range(estate.CLUSTERS)]
+        made = estate.estate(self._lab)
+        many, name = estate.APPLICATIONS, f"{estate.APPLICATIONS} apps"
+        with estate.clusters(folder / "ours", environment) as those:
+            config = made.config(folder, self._lab.login, those)
+            start = time.perf_counter()
+            with estate.daemon(config, environment) as loop:
+                with self._step(f"{many} applications, applied"):
+                    loop.synced(many)
+                    ours = time.perf_counter() - start
+                    requests = sum(one.take(file) for one, file in zip(those, asked, strict=True))
+                    used = self._rest(loop, those)
+                with self._step("a pass with nothing new"):
+                    made.touch()
+                    loop.wake()
+                    idle = loop.rest(used) - used
+                    idle_requests = sum(one.take(folder / "idle.json") for one in those)
+                with self._step("commit to PATCH", len(PLACES)) as done:
+                    waits = [self._patched(made, loop, those, number, done) for number in PLACES]
+                held = loop.peak()
+        with self._step("the floor"), estate.clusters(folder / "floor", environment) as those:
+            pairs = [str(path) for one, file in zip(those, asked, strict=True) for path in (one.kubeconfig, file)]
+            floor = measure.run([lab.python(), str(HERE / "replay.py"), str(AT_ONCE), *pairs], environment)
+        self._ratio(f"{name}, apply: wall", "floor", ours, floor.wall, 2.0)
+        self._add(
+            f"{name}, apply: a second", many / ours, "applications", None, f"{requests} requests, {used:.1f} CPU-s"
+        )
+        self._add(f"{name}, nothing new: CPU", idle, "CPU-s", 1)
+        self._add(f"{name}, nothing new: requests", idle_requests, "requests", 0)
+        self._add(f"{name}, commit to PATCH", max(waits), "s", 1, f"{median(waits):.2f} s in the middle")
+        self._add(f"{name}: resident", held, "MiB", 300)
+        self.details["commit to PATCH"] = waits
+
+    def _patched(
+        self, made: estate.Estate, loop: estate.Loop, those: list[StandIn], number: int, done: Callable[[], None]
+    ) -> float:
+        """Commit a new image of one application, and return the seconds until its cluster hears of it."""
+        used, start = loop.cpu(), time.monotonic()
+        made.bump(number)
+        loop.wake()
+        heard = those[number % len(those)].patched() - start
+        self._rest(loop, those, used)
+        done()
+        return heard
+
+    def _rest(self, loop: estate.Loop, those: list[StandIn], used: float = 0.0) -> float:
+        """Wait until nothing is under way, and have the clusters forget it; return the CPU used until now."""
+        used = loop.rest(used)
+        for one in those:
+            one.take(self._lab.folder / "estate/forgotten.json")
+        return used
 
 
 def _seconds(taken: measure.Run) -> dict[str, float]:

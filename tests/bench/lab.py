@@ -7,6 +7,7 @@ installed, each in processes of its own; else the embedded ones, in the process 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +76,7 @@ defaults: {{poll: {{interval: 1s, jitter: 0s}}}}
 registries:
   - {{host: "{host}", insecure: true}}
 repositories:
-  - {{name: fleet, url: "{url}", credentials: {{kind: basic, username: {user}, password: "file:{password}"}}}}
+  - {{name: fleet, url: "{url}", credentials: {login}}}
 images:
 """
 
@@ -170,11 +171,24 @@ class Lab:
         blind.write_text(config.read_text().replace("defaults: {", "defaults: {platforms: [], moved_tag: follow, "))
         return Fleet(bare, self._git.url(name), config, blind, tuple(places), git(bare, "rev-parse", "main"))
 
-    def _config(self, name: str, images: Sequence[str]) -> str:
+    def repository(self, name: str, files: Mapping[str, bytes]) -> Path:
+        """Make a repository of these files, and return its bare folder."""
+        return self._git.create(name, files)
+
+    def git_url(self, name: str) -> str:
+        """Where a repository is, or will be."""
+        return self._git.url(name)
+
+    @property
+    def login(self) -> dict[str, str]:
+        """What `credentials` of a repository are in a configuration."""
         password = self.folder / "password"
         password.write_text(PASSWORD)
+        return {"kind": "basic", "username": USER, "password": f"file:{password}"}
+
+    def _config(self, name: str, images: Sequence[str]) -> str:
         host = urlsplit(self.registry_url).netloc
-        head = CONFIG.format(host=host, url=self._git.url(name), user=USER, password=password)
+        head = CONFIG.format(host=host, url=self._git.url(name), login=json.dumps(self.login))
         return head + "".join(f'  - {{image: "{i}", policy: {{kind: semver, range: 1.x}}}}\n' for i in images)
 
 
