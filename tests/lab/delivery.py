@@ -119,6 +119,7 @@ class DeliveryLab:
     begun: list[str] = field(default_factory=list)
     lives: list[Live] = field(default_factory=list)
     memories: dict[str, Memory] = field(default_factory=dict)
+    known: Tree | None = None
 
     # --- what Git has ------------------------------------------------------------------------------------------------
 
@@ -136,6 +137,13 @@ class DeliveryLab:
         return git(self.bare, "rev-parse", "refs/heads/main")
 
     def tree(self) -> Tree:
+        """Return what Git has now; it is asked where it has anything new."""
+        head = git(self.bare, "rev-parse", "refs/heads/main")
+        if self.known is None or self.known.revision != head:
+            self.known = self._observed()
+        return self.known
+
+    def _observed(self) -> Tree:
         [repository] = self.settings.repositories
         clone = self.clone_of(repository)
         with clone.lock():

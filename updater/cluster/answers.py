@@ -111,10 +111,15 @@ def is_alive(answer: Answer) -> bool | None:
 
 
 def words(text: object, at_most: int = MAX_WORDS) -> str:
-    """Return text from outside as one bounded line, without known secrets."""
-    plain = "".join(letter if letter.isprintable() else " " for letter in str(text)[: at_most * 4])
-    line = redact(" ".join(plain.split()))
-    return line if len(line) <= at_most else f"{line[: at_most - 1]}…"
+    """Return text from outside as one bounded line, without known secrets.
+
+    Of a long one the middle is left out: servers repeat the object first, and say what is wrong with it at the end.
+    """
+    whole = str(text)
+    some = whole if len(whole) <= at_most * 4 else f"{whole[: at_most * 2]}…{whole[-at_most * 2 :]}"
+    line = redact(" ".join("".join(letter if letter.isprintable() else " " for letter in some).split()))
+    end = at_most // 2
+    return line if len(line) <= at_most else f"{line[: at_most - end - 1]}…{line[-end:]}"
 
 
 def _status_of(answer: Answer) -> Status:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from updater.cluster.client import Cluster
-from updater.errors import Absent, ClusterError, Conflict, ManifestError, UnknownKind, Unreachable
+from updater.errors import Absent, ClusterError, Conflict, ManifestError, Refused, UnknownKind, Unreachable
 from updater.health.assess import health_of, needs
 from updater.model.application import Application, Ignored
 from updater.model.health import HealthStatus
@@ -146,6 +146,16 @@ def _images(value: Any, depth: int = 0) -> Iterator[str]:
             yield from _images(inner, depth + 1)
 
 
+def explained(err: ClusterError) -> str:
+    """Return the words of an error, and what may be done about the most frequent one."""
+    hint = "; the sync options Replace=true,Force=true would remove it and make it anew" if _is_immutable(err) else ""
+    return f"{err}{hint}"
+
+
+def _is_immutable(err: ClusterError) -> bool:
+    return isinstance(err, Refused) and "immutable" in str(err)
+
+
 def version_of(live: Json) -> str:
     """Return the version of a live object, empty where it says none."""
     return str(live.get("metadata", {}).get("resourceVersion", ""))
@@ -253,7 +263,7 @@ class Comparison:
             raise
         except ClusterError as err:
             if not (chosen.replace and chosen.force):  # else it is removed before
-                self._trouble[key] = str(err)
+                self._trouble[key] = explained(err)
             return Difference(key, Verdict.CHANGED, why=str(err))
         return compare(key, live, predicted, self._application.ignored, secret_key=self._secret_key)
 

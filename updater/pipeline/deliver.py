@@ -238,7 +238,7 @@ class _Step:
         if not failed:
             return Stepped(replace(status, applied=last.revision), self._again(status, None))
         scene = Scene(status.revision, SyncStatus.OUT_OF_SYNC, last=last, attempts=attempts)
-        answer = auto(self.application, scene, self.now, self.world.jitter())
+        answer = auto(self.application, scene, self._clock(), self.world.jitter())  # `now` is before it ended
         until = answer.until if isinstance(answer, Wait) else None
         status = replace(status, message=last.message, retry_at=until)
         return Stepped(status, self._again(status, until))
@@ -255,7 +255,7 @@ class _Step:
         return replace(status, health=health, health_at=before.health_at if same and before else self.now)
 
     def _again(self, status: ApplicationStatus, until: datetime | None) -> float | None:
-        waits = [max(0.0, (until - self.now).total_seconds())] if until else []
+        waits = [max(0.0, (until - self._clock()).total_seconds())] if until else []
         if status.health is Health.PROGRESSING or (status.last and status.health is Health.MISSING):
             self.memory.looks += 1
             waits.append(min(LATER, SOON * 1.5 ** min(self.memory.looks, 20)))
@@ -281,12 +281,11 @@ class _Step:
 
 
 def _unfinished(status: ApplicationStatus) -> bool:
-    """Whether the last sync of what Git says now failed: then it is tried again, though all objects are as they should.
+    """Whether the last sync failed: then there is another one, though all objects are as they should.
 
     Hooks, and waves that were waited for in vain, are seen in no object.
     """
-    last = status.last
-    return last is not None and last.phase is not Phase.SUCCEEDED and status.attempted == status.rendered
+    return status.last is not None and status.last.phase is not Phase.SUCCEEDED
 
 
 def _repeats(last: SyncResult, before: ApplicationStatus) -> bool:
