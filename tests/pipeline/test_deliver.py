@@ -611,3 +611,19 @@ def echoing(asked: Asked) -> Fault | None:
     if asked.resource != "secrets" or asked.method != "PATCH":
         return None
     return refuse(422, "Invalid", f"no: {asked.body.decode()}")
+
+
+def test_a_change_between_two_questions_is_no_drift(shop: DeliveryLab) -> None:
+    """A controller that writes while we compare changes what we asked first, not what we are told then."""
+    done: list[bool] = []
+
+    def script(asked: Asked) -> Fault | None:
+        if asked.dry_run and asked.name == "web" and not done:
+            done.append(True)
+            shop.edit(WEB, {"metadata": {"annotations": {"deployment.kubernetes.io/revision": "77"}}}, "controller")
+        return None
+
+    shop.memories["shop"].kept.verdicts.clear()
+    shop.server.script = script
+    assert shop.step(application(), write=False).status.sync is SyncStatus.SYNCED
+    assert done

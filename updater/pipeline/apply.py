@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from updater.cluster.answers import words as bounded
 from updater.cluster.client import Cluster
 from updater.errors import ClusterError, UnknownKind, Unreachable
 from updater.health.assess import health_of
@@ -20,7 +21,6 @@ from updater.model.health import Health
 from updater.model.resource import Key, Resource
 from updater.model.sync import Action, Phase, ResourceResult, Stage, SyncResult, SyncTask
 from updater.pipeline.writes import Order, Timer, Writer, coming
-from updater.secrets import redact
 from updater.sync.order import is_last, steps
 
 AT_ONCE = 8  # objects of one step
@@ -73,7 +73,7 @@ class Sync:
         started = self._clock()
         phase, message = self._carried_out()
         self._clean(phase)
-        words = redact(message)[:MAX_MESSAGE]
+        words = bounded(message, MAX_MESSAGE)
         return SyncResult(self._order.revision, phase, started, self._clock(), words, tuple(self._results))
 
     def try_dry(self) -> End:

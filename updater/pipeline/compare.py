@@ -240,7 +240,7 @@ class Comparison:
                 found, verdict=Verdict.CHANGED, fields=((".metadata.labels", ""),), why="it is not marked as ours yet"
             )
         if found.verdict is not Verdict.UNKNOWN:
-            self._kept.verdicts[key] = (*known, found)
+            self._kept.verdicts[key] = known[0], version_of(self._live[key]), found
         return found
 
     def _unmoved(self, key: Key, live: Json, last: Difference) -> bool:
@@ -265,6 +265,17 @@ class Comparison:
             if not (chosen.replace and chosen.force):  # else it is removed before
                 self._trouble[key] = explained(err)
             return Difference(key, Verdict.CHANGED, why=str(err))
+        found = compare(key, live, predicted, self._application.ignored, secret_key=self._secret_key)
+        if found.verdict is Verdict.CHANGED and version_of(predicted) != version_of(live):
+            return self._overtaken(key, predicted) or found
+        return found
+
+    def _overtaken(self, key: Key, predicted: Json) -> Difference | None:
+        """Compare with the object as it is now: somebody changed it between our two questions."""
+        live = self._cluster.get(key)
+        if live is None:
+            return None
+        self._live[key] = live
         return compare(key, live, predicted, self._application.ignored, secret_key=self._secret_key)
 
     def _predicted(self, resource: Resource, live: Json, conflicts: Conflicts) -> Json:

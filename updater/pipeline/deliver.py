@@ -107,7 +107,7 @@ class _Step:
         reason, until = (answer.reason, answer.until) if isinstance(answer, Wait) else ("", None)
         drifting = reason if status.sync is SyncStatus.OUT_OF_SYNC else ""
         status = replace(status, retry_at=until)
-        mending = until is not None and status.last is not None and status.last.phase is not Phase.SUCCEEDED
+        mending = until is not None  # it is tried, or healed, again by itself
         return Stepped(status, self._again(status, until), "" if mending else drifting, seen.compared, seen.wanted)
 
     def _at_rest(self, status: ApplicationStatus) -> ApplicationStatus:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from updater.cluster.answers import words as bounded
 from updater.errors import ClusterError
 from updater.model.application import Application, ApplicationStatus
 from updater.model.resource import Key, Resource
@@ -17,7 +18,6 @@ from updater.pipeline.apply import FIRST, MAX_MESSAGE, Sync
 from updater.pipeline.compare import Compared, Desired, digest, home, spared, statuses, version_of
 from updater.pipeline.world import Memory, Site, Stepped, World, exists
 from updater.pipeline.writes import Order
-from updater.secrets import redact
 from updater.sync.decide import Go
 from updater.sync.diff import compare
 from updater.sync.options import options, said
@@ -84,7 +84,7 @@ class Rollout:
         found = sorted(self.seen.compared.trouble.items())
         more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
         words = "; ".join(f"{key}: {why}" for key, why in found[:3])
-        return f"nothing was written: {redact(words)}{more}"[:MAX_MESSAGE] if found else ""
+        return bounded(f"nothing was written: {words}{more}", MAX_MESSAGE) if found else ""
 
     def _sync(self, order: Order) -> Sync:
         return Sync(
