@@ -92,6 +92,7 @@ class Robot(Notifier):
     """A member of the family as far as the pipeline can see: 100 bytes an event, 10,000 a message."""
 
     kind: Literal["robot"] = "robot"
+    threads: ClassVar[bool] = True
     limit: ClassVar[Limit | None] = None
     max_bytes: ClassVar[int] = 10_000
 
@@ -133,6 +134,30 @@ class Slow(Robot):
 
     kind: Literal["slow"] = "slow"  # type: ignore[assignment]
     limit: ClassVar[Limit | None] = Limit(3, 60.0)
+
+
+class Unthreaded(Robot):
+    """The same where a message cannot hang on another."""
+
+    kind: Literal["unthreaded"] = "unthreaded"  # type: ignore[assignment]
+    threads: ClassVar[bool] = False
+
+
+class Poisoned(Robot):
+    """The same with a bug: an event whose labels hold `poison` cannot be rendered."""
+
+    kind: Literal["poisoned"] = "poisoned"  # type: ignore[assignment]
+
+    def weigh(self, message: Message) -> int:
+        """Fail as our own code would."""
+        if any("poison" in entry.event.labels for entry in message.entries):
+            raise KeyError("poison")
+        return super().weigh(message)
+
+    def deliver(self, delivery: Delivery, wire: Wire) -> Reply:
+        """Fail as our own code would."""
+        self.weigh(delivery.message)
+        return super().deliver(delivery, wire)
 
 
 class Desk:

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from tests.lab.desk import (
     DEGRADE,
@@ -26,14 +27,17 @@ from tests.lab.desk import (
     Clock,
     Desk,
     Hook,
+    Poisoned,
     Robot,
     Sent,
     Service,
     Slow,
+    Unthreaded,
     desk,
     named,
     names,
 )
+from tests.lab.statements import statements
 from updater.demo.sink import Limit as Taken
 from updater.demo.sink import MessageSink
 from updater.messages.events import test_message as trial
@@ -41,9 +45,10 @@ from updater.model.event import Event
 from updater.notifiers.base import LONGEST_PAUSE, Delivery, Limit, Notifier, Reply, Verdict
 from updater.notifiers.dingtalk import DingTalk
 from updater.notifiers.webhook import Webhook
-from updater.pipeline.notify import BACKOFF, BACKOFF_CAP, MENDING, MOST, outcome, pause, rebased
-from updater.secrets import SecretError
+from updater.pipeline.notify import BACKOFF, BACKOFF_CAP, MENDING, MOST, TRIES, outcome, pause, rebased
+from updater.secrets import SecretError, remember
 from updater.store.outbox import PAGE, Lane, State
+from updater.store.schema import events
 
 HOUR, DAY = 3600.0, 86_400.0
 OUTAGE = 3 * HOUR
@@ -253,6 +258,84 @@ def test_a_poison_event_does_not_block_others_for_ever(office: Desk, service: Se
     office.run(courier, seconds=BACKOFF_CAP)
     assert service.names == ["api 2", *names(written)]
     assert [named(one.event) for one in office.letters(channel="hook") if one.event] == ["poison 1", "poison 3"]
+
+
+@pytest.mark.parametrize("count", [1, 5], ids=["alone", "among others"])
+def test_an_event_that_cannot_be_read_back_is_a_dead_letter_after_five_tries(
+    office: Desk, service: Service, count: int
+) -> None:
+    broken, *others = office.write(*(f"app{n}" for n in range(count)))
+    with office.database.transaction() as connection:
+        connection.execute(update(events).where(events.c.id == broken.id).values(document='{"kind": "of_tomorrow"}'))
+    assert_others_go_on(office, service, others, "of_tomorrow")
+
+
+@pytest.mark.parametrize("count", [1, 5], ids=["alone", "among others"])
+def test_an_event_that_cannot_be_rendered_is_a_dead_letter_after_five_tries(
+    office: Desk, service: Service, count: int
+) -> None:
+    broken = office.event("web", labels={"poison": "yes"})
+    others = [office.event(f"app{n}") for n in range(count - 1)]
+    office.post([("robot", event) for event in (*others[:2], broken, *others[2:])])
+    assert_others_go_on(office, service, others, "KeyError: 'poison'")
+
+
+def assert_others_go_on(office: Desk, service: Service, others: list[Event], trace: str) -> None:
+    """The others are one message at once, what is written later arrives, and the dead letter says why."""
+    courier = office.courier(Poisoned.at(service, name="robot"))
+    courier.drain()
+    assert service.messages == ([names(others)] if others else [])
+    later = office.write("later")
+    office.run(courier, seconds=BACKOFF_CAP)
+    assert (service.names, office.letters()) == ([*names(others), *names(later)], [])
+    [dead] = office.letters(State.DEAD)
+    assert dead.attempts == TRIES
+    assert dead.answer.startswith("Traceback")
+    assert trace in dead.answer
+
+
+def test_an_event_that_breaks_what_sends_it_is_a_dead_letter_and_the_others_arrive_alone(
+    office: Desk, service: Service
+) -> None:
+    def breaks(told: Delivery) -> Reply:
+        assert all(entry.event.subject.image != "web" for entry in told.message.entries)
+        return DELIVERED
+
+    service.script = breaks
+    courier = office.courier(Robot.at(service))
+    written = office.write("api", "web", "db")
+    courier.drain()
+    assert service.messages == []
+    office.run(courier, seconds=BACKOFF_CAP)
+    assert sorted(service.names) == sorted(names([written[0], written[2]]))
+    [dead] = office.letters(State.DEAD)
+    assert (dead.event, dead.attempts, office.letters()) == (written[1], TRIES, [])
+    assert "AssertionError" in dead.answer
+
+
+def test_what_our_own_bug_ended_is_told_without_secrets(office: Desk, service: Service) -> None:
+    def breaks(_: Delivery) -> Reply:
+        raise KeyError("token-of-the-channel")
+
+    remember("token-of-the-channel")
+    service.script, seen = breaks, list[Reply]()
+    office.write("api")
+    courier = office.courier(Robot.at(service))
+    replace(courier, told=lambda _channel, reply, _letters: seen.append(reply)).drain()
+    assert [(reply.verdict, reply.said) for reply in seen] == [(Verdict.RETRY, "KeyError: '***'")]
+    [letter] = office.letters()
+    assert "token-of-the-channel" not in letter.answer
+
+
+def test_only_a_service_with_threads_is_asked_for_one(office: Desk, service: Service) -> None:
+    service.script = says(replace(DELIVERED, thread="42"))
+    courier = office.courier(Unthreaded.at(service, name="robot"))
+    for _ in range(2):
+        office.write("api", joins=0)
+        with statements(office.database) as asked:
+            courier.drain()
+        assert not any("SELECT threads" in one for one in asked)
+    assert [sent.thread for sent in service.attempts] == [None, None]
 
 
 def test_new_events_do_not_share_a_message_with_what_failed(office: Desk, service: Service) -> None:

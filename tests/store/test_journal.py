@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import event as hooks
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from tests.lab.diary import ALL, Diary, down, open_diary
 from tests.lab.statements import statements
@@ -89,6 +90,30 @@ def test_all_is_written_or_nothing(database: Database) -> None:
     assert Holds(database).over(AT)
     journal.write(lambda _: everything(held()), AT)
     assert set(counts(database).values()) == {1}
+
+
+def test_a_text_that_utf_8_cannot_spell_is_stored_all_the_same(database: Database) -> None:
+    journal, event = Journal(database), replace(held(subject=Subject("a\udcff", "a\udcff")), why="in apps/\udcff.yaml")
+    journal.write(lambda _: everything(event), AT)
+    assert journal.recent(5) == [event]
+    assert [letter.event for letter in Outbox(database).ready("chat", AT)] == [event]
+
+
+@pytest.mark.parametrize(
+    "document", ["", "{}", "[]", '{"kind": "of_tomorrow"}', "[" * 100_000], ids=["empty", "bare", "list", "new", "deep"]
+)
+def test_an_event_that_cannot_be_read_back_keeps_nothing_from_being_written(database: Database, document: str) -> None:
+    journal, event = Journal(database), held()
+    journal.write(lambda _: everything(event), AT)
+    with database.transaction() as connection:
+        connection.execute(update(events).values(document=document))
+    seen: list[Standing] = []
+    journal.write(lambda known: _seen(seen, known), AT + HOUR)
+    assert (seen[0].events, list(seen[0].conditions)) == ({}, [("item=api", "item")])
+    assert journal.recent(5) == []
+    [letter] = Outbox(database).ready("chat", AT)
+    assert letter.event is None
+    assert letter.broken.startswith("Traceback")
 
 
 def test_what_is_written_is_known_to_the_next(database: Database) -> None:

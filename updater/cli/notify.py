@@ -123,7 +123,10 @@ def _row(letter: Letter) -> dict[str, Any]:
     from updater.secrets import redact
 
     event = letter.event
-    text = line(event) if event else held_back(letter.held, letter.since or letter.wanted, "en")
+    if letter.broken:
+        text = "an event that cannot be read back"
+    else:
+        text = line(event) if event else held_back(letter.held, letter.since or letter.wanted, "en")
     return {
         "channel": letter.channel,
         "state": letter.state.value,

@@ -114,12 +114,14 @@ class Notifier(Member, ABC):
 
     merges    whether several events may be one message
     templated  whether templates apply
+    threads   whether a message may hang on an earlier one, by what the service answered to that
     limit     how often it may be sent to; None: as often as one likes
     max_bytes  of one rendered message; what is larger is cut into several, and a single event is shortened
     """
 
     merges: ClassVar[bool] = True
     templated: ClassVar[bool] = True
+    threads: ClassVar[bool] = False
     limit: ClassVar[Limit | None] = Limit(60, 60.0)
     max_bytes: ClassVar[int] = 16_000
 

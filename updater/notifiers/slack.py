@@ -88,6 +88,7 @@ class Slack(WebhookAddress):
     With a token what is told about one image hangs in one thread. Templates are Slack's mrkdwn.
     """
 
+    threads: ClassVar[bool] = True
     limit: ClassVar[Limit] = Limit(1, 1.0)
     max_bytes: ClassVar[int] = MAX_TEXT  # characters, which is what the service counts
     public: ClassVar[str] = PUBLIC

@@ -2,13 +2,15 @@
 
 At least once: a letter is sent before it is noted as sent, so that a kill in between repeats that one message. In order
 for each subject: what waits for a later moment holds back what came after it about the same subject, and nothing else.
-One channel that hangs holds back no other: each is drained on its own.
+One channel that hangs holds back no other: each is drained on its own. Nor does an event that our own bug keeps from
+being told: it is a dead letter after some tries.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -19,8 +21,9 @@ from typing import TYPE_CHECKING
 
 from updater.errors import NotifyError, StoreError
 from updater.messages.events import held_back, message, reminder
+from updater.model.event import sound
 from updater.model.message import Language, Message
-from updater.notifiers.base import LONGEST_PAUSE, SEND_SECONDS, Delivery, Notifier, Reply, Verdict, Wire
+from updater.notifiers.base import LONGEST_PAUSE, MAX_SAID, SEND_SECONDS, Delivery, Notifier, Reply, Verdict, Wire
 from updater.secrets import SecretError, redact
 from updater.store.outbox import PAGE, Lane, Letter, Outbox, Settled, State
 from updater.transport import lock as locks
@@ -33,6 +36,9 @@ BACKOFF, BACKOFF_CAP = 2.0, 900.0  # seconds
 MENDING = 900.0  # seconds until a channel that a person must mend is tried again
 TOO_LATE = timedelta(hours=24)  # what could not be sent for so long is news no more: it is counted, and kept
 MOST = 200  # events in one message: more than that nobody reads, and no service takes
+TRIES = 5  # of an event that cannot be read back, worded or rendered
+MAX_TRACE = 4000  # characters of the end of a trace that are kept
+OUR_BUG = "a mistake in the updater itself; please report it"
 TURN = 0.2  # seconds until a channel is looked at again that another process is at work on
 
 
@@ -49,6 +55,14 @@ class Channel:
     def title(self) -> str:
         """Its name."""
         return self.notifier.title
+
+
+class _UnreadableError(Exception):
+    """An event that cannot be read back; `trace` says why."""
+
+    def __init__(self, trace: str) -> None:
+        super().__init__("the event cannot be read back")
+        self.trace = trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +110,7 @@ class Courier:
             if full:
                 said = f"{len(state.sent)} messages were sent lately; try again in {full:.0f} s"
                 return Reply(Verdict.PAUSE, "", said, "we keep to the limit of the service", full)
-            reply = self._attempt((), text, now)
+            reply = self._attempt(self._delivery((), text, now))
             after = replace(state, sent=_sent(state, self.channel.notifier, now))
             if reply.verdict is Verdict.DELIVERED:
                 after = replace(after, failures=0, paused_until=None)
@@ -148,9 +162,20 @@ class Courier:
         """Send these letters in as many messages as they take; return whether none is left."""
         left, notifier = list(due), self.channel.notifier
         while left and not stopped():
-            batch, text = self._batch(left)
             now = self.clock()
-            reply = self._attempt(batch, text, now)
+            try:
+                batch, text = self._batch(left)
+            except Exception as err:  # noqa: BLE001 - our own bug; the others go on
+                left = self._without_broken(left, err, lane, state, now)
+                continue
+            delivery = self._delivery(batch, text, now)
+            try:
+                reply = self._attempt(delivery)
+            except Exception as err:  # noqa: BLE001 - our own bug; the others go on
+                state = replace(state, sent=_sent(state, notifier, now))  # it may have left
+                self._failed(batch, err, lane, state, now)
+                left = left[len(batch) :]
+                break
             settled, state = outcome(batch, reply, state, notifier, now)
             if reply.thread is not None and text.subject:
                 settled = replace(settled, thread=(text.subject, reply.thread))
@@ -174,8 +199,42 @@ class Courier:
             text = self._message(batch)
         return batch, text
 
+    def _without_broken(
+        self, due: Sequence[Letter], err: Exception, lane: str, state: Lane, now: datetime
+    ) -> list[Letter]:
+        """Note which of the first letters cannot be worded alone, the very first if each can; return the others."""
+        troubles = {letter.seq: found for letter in due[:MOST] if (found := self._trouble(letter)) is not None}
+        troubles = troubles or {due[0].seq: err}
+        for letter in due[:MOST]:
+            if letter.seq in troubles:
+                self._failed([letter], troubles[letter.seq], lane, state, now)
+        return [letter for letter in due if letter.seq not in troubles]
+
+    def _trouble(self, letter: Letter) -> Exception | None:
+        try:
+            self.channel.notifier.weigh(self._message([letter]))
+        except Exception as err:  # noqa: BLE001 - our own bug; the others go on
+            return err
+        return None
+
+    def _failed(self, batch: Sequence[Letter], err: Exception, lane: str, state: Lane, now: datetime) -> None:
+        """Note a try that our own bug ended: later, plainer, and alone; the last one is the end of a letter."""
+        tries = batch[0].attempts + 1
+        trace = err.trace if isinstance(err, _UnreadableError) else "".join(traceback.format_exception(err))
+        words = sound(redact(trace).replace("\0", " "))[-MAX_TRACE:]
+        due = now + timedelta(seconds=backoff(tries, base=BACKOFF, cap=BACKOFF_CAP))
+        form = max(batch[0].form, 1 if len(batch) == 1 else 2)
+        settled = Settled(State.WAITING, words, due, form)
+        if tries >= TRIES and len(batch) == 1:
+            settled = Settled(State.DEAD, words)
+        self.outbox.settle(batch, settled, lane, state, now)
+        said = redact(trace.strip().rpartition("\n")[2])[:MAX_SAID]
+        self.told(self.channel, Reply(Verdict.RETRY, "", said, OUR_BUG), len(batch))
+
     def _message(self, letters: Sequence[Letter]) -> Message:
         """Word the letters of one message; what was held back is a note."""
+        if broken := next((letter.broken for letter in letters if letter.broken), ""):
+            raise _UnreadableError(broken)
         channel = self.channel
         notes = [held_back(one.held, one.since or one.wanted, channel.language) for one in letters if one.event is None]
         events = [letter for letter in letters if letter.event is not None]
@@ -195,12 +254,15 @@ class Courier:
         title = entries[0].headline if len(entries) == 1 else text.title
         return replace(text, id=number, title=title, entries=entries)
 
-    def _attempt(self, batch: Sequence[Letter], text: Message, now: datetime) -> Reply:
-        notifier = self.channel.notifier
-        thread = self.outbox.thread(self.channel.title, text.subject) if text.subject else None
+    def _delivery(self, batch: Sequence[Letter], text: Message, now: datetime) -> Delivery:
+        thread = None
+        if self.channel.notifier.threads and text.subject:
+            thread = self.outbox.thread(self.channel.title, text.subject)
+        return Delivery(text, now, any(letter.form > 0 for letter in batch), thread)
+
+    def _attempt(self, delivery: Delivery) -> Reply:
         try:
-            plain = any(letter.form > 0 for letter in batch)
-            return notifier.deliver(Delivery(text, now, plain, thread), self.channel.wire)
+            return self.channel.notifier.deliver(delivery, self.channel.wire)
         except SecretError as err:
             return Reply(Verdict.PERMANENT, "", redact(str(err)), "a secret of this channel cannot be read")
 

@@ -6,7 +6,6 @@ sees what the one before it told, so that nothing is told twice and nothing is l
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from updater.model.event import Event
 from updater.store.applications import Delivered, read_applications, write_applications, write_deliveries
 from updater.store.batches import batches, chore_is_due
 from updater.store.database import Database
+from updater.store.documents import read_back, spelled
 from updater.store.holds import expire_holds
 from updater.store.polls import Poll, failing_items, read_polls, write_polls
 from updater.store.schema import conditions, events, heads, meta, outbox, threads
@@ -146,12 +146,13 @@ class Journal:
                 connection.execute(insert(heads).values(repository=repository, branch=branch, revision=revision))
 
     def recent(self, limit: int, *, baseline: bool = False) -> list[Event]:
-        """Return the latest events, the newest first."""
+        """Return the latest events that can be read, the newest first."""
         wanted = select(events.c.document).order_by(events.c.seq.desc()).limit(limit)
         if not baseline:
             wanted = wanted.where(events.c.baseline.is_(False))
         with self._database.transaction() as connection:
-            return [Event.from_json(json.loads(text)) for text in connection.execute(wanted).scalars()]
+            found = map(read_back, connection.execute(wanted).scalars())
+            return [event for event in found if isinstance(event, Event)]
 
 
 def _lock(connection: Connection) -> None:
@@ -188,10 +189,11 @@ def _heads(connection: Connection) -> dict[tuple[str, str], str]:
 
 
 def _events(connection: Connection, ids: set[str]) -> dict[str, Event]:
+    """Return these events by id, as far as they can be read back."""
     found = {}
     for some in batches(ids):
         rows = connection.execute(select(events.c.id, events.c.document).where(events.c.id.in_(some)))
-        found.update({row.id: Event.from_json(json.loads(row.document)) for row in rows})
+        found.update({row.id: event for row in rows if isinstance(event := read_back(row.document), Event)})
     return found
 
 
@@ -256,7 +258,7 @@ def _append(connection: Connection, writing: Writing) -> set[str]:
             "at": naive(event.at),
             "kind": event.kind.value,
             "subject": event.subject.key,
-            "document": json.dumps(event.as_json(), ensure_ascii=False),
+            "document": spelled(event),
             "baseline": baseline,
         }
         for number, (event, baseline) in all_of_them.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, inser
 from updater.model.event import Event
 from updater.store.batches import batches
 from updater.store.database import Database
+from updater.store.documents import read_back
 from updater.store.schema import events, lanes, outbox, threads
 from updater.store.times import aware, naive
 
@@ -39,6 +39,7 @@ class Letter:
     joins   seconds after another message in which it waits for more to come
     since   it is a reminder: it holds since then
     held    how many were held back, in a letter without an event
+    broken  why its event cannot be read back, with the trace
     answer  the last one, in words
     """
 
@@ -54,6 +55,7 @@ class Letter:
     lasting: bool = False
     since: datetime | None = None
     held: int = 0
+    broken: str = ""
     attempts: int = 0
     form: int = 0
     answer: str = ""
@@ -230,10 +232,11 @@ _WITH_EVENT = select(outbox, events.c.document).join_from(outbox, events, outbox
 
 
 def _letter(row: Row[Any]) -> Letter:
-    event = Event.from_json(json.loads(row.document)) if row.document else None
+    found = None if row.event is None else read_back(row.document)
+    event, broken = (None, found) if isinstance(found, str) else (found, "")
     return Letter(
         row.seq, row.channel, State(row.state), event, row.subject, aware(row.created), aware(row.wanted),
-        aware(row.due), row.joins, row.lasting, aware(row.since), row.held, row.attempts, row.form, row.answer,
+        aware(row.due), row.joins, row.lasting, aware(row.since), row.held, broken, row.attempts, row.form, row.answer,
         aware(row.done),
     )  # fmt: skip
 
