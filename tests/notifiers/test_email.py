@@ -7,6 +7,8 @@ import re
 import smtplib
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -556,3 +558,14 @@ def test_the_defaults_are_those_of_submission() -> None:
         {"kind": "email", "host": "mail.example.com", "from": "a@b.example", "to": ["c@d.example"]}
     )
     assert (found.port, found.tls, found.title) == (587, "starttls", "email")
+
+
+def test_who_sends_no_mail_does_not_load_what_mails_need() -> None:
+    """The configuration loads the whole family; a daemon may have a DingTalk channel alone."""
+    program = (
+        "import sys; from updater.plugins import members; from updater.notifiers.base import Notifier\n"
+        "members(Notifier)\n"
+        "print([name for name in ('smtplib', 'email.policy', 'email.contentmanager') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

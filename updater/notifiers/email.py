@@ -1,24 +1,17 @@
-"""E-mail over SMTP, as text and HTML."""
+"""E-mail over SMTP, as text and HTML. What builds and sends mails is loaded with the first one."""
 
 from __future__ import annotations
 
 import hashlib
 import html
 import re
-import smtplib
-import socket
 import ssl
-import threading
-import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from email.message import EmailMessage
-from email.policy import SMTP
 from email.utils import format_datetime, formataddr, getaddresses
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -29,7 +22,10 @@ from updater.model.message import Entry, Message
 from updater.notifiers.base import Delivery, Limit, Notifier, Reply, Verdict, Wire, said
 from updater.notifiers.fitting import cleaned, fitted, plain_entry, plain_text, repeats, short, worded
 from updater.secrets import SecretRef, remember
-from updater.transport.sockets import CONNECT_TIMEOUT
+
+if TYPE_CHECKING:
+    import smtplib
+    from email.message import EmailMessage
 
 MAX_SUBJECT = 200  # characters
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -96,32 +92,36 @@ class Email(Notifier):
 
     def deliver(self, delivery: Delivery, wire: Wire) -> Reply:
         """Send one mail to all; what some recipients' servers refuse does not keep it from the others."""
+        from updater.transport.smtp import connected
+
         login = (self.username, self.password.resolve()) if self.username and self.password else None
         mail = self._mail(delivery.message, delivery.now, plain=delivery.plain)
         try:
-            with _connected(self, wire) as server:
+            context, implicit = None if self.tls == "none" else _context(wire.ca_file), self.tls == "implicit"
+            with connected(self.host, self.port, wire.seconds, context, implicit=implicit) as server:
                 if login:
                     _log_in(server, *login)
-                refused = server.sendmail(
-                    _bare(self.from_), [_bare(one) for one in self.to], mail.as_bytes(policy=SMTP)
-                )
+                refused = server.sendmail(_bare(self.from_), [_bare(one) for one in self.to], mail.as_bytes())
         except NotifyError as err:
             return Reply(Verdict.PERMANENT, "", said(err), "this channel is not configured completely")
-        except (smtplib.SMTPException, OSError) as err:
+        except OSError as err:  # every SMTPException is one
             return judge(err)
         return Reply(Verdict.DELIVERED, said=_names(refused), meaning="some recipients were refused" if refused else "")
 
     def weigh(self, message: Message) -> int:
         """Return the bytes of the mail."""
-        return len(self._built(cleaned(message), datetime.fromtimestamp(0, UTC), plain=False).as_bytes(policy=SMTP))
+        return len(self._built(cleaned(message), datetime.fromtimestamp(0, UTC), plain=False).as_bytes())
 
     def _mail(self, message: Message, now: datetime, *, plain: bool) -> EmailMessage:
         at = datetime.fromtimestamp(0, UTC)
-        message = fitted(message, lambda m: len(self._built(m, at, plain=plain).as_bytes(policy=SMTP)), self.max_bytes)
+        message = fitted(message, lambda m: len(self._built(m, at, plain=plain).as_bytes()), self.max_bytes)
         return self._built(message, now, plain=plain)
 
     def _built(self, message: Message, now: datetime, *, plain: bool) -> EmailMessage:
         """Return the mail of a cleaned message; the same message has the same Message-ID each time."""
+        from email.message import EmailMessage
+        from email.policy import SMTP
+
         mail = EmailMessage(policy=SMTP)
         domain = _bare(self.from_).partition("@")[2]
         for name, value in self._headers(message, now, domain):
@@ -219,86 +219,6 @@ def _code(text: str) -> str:
 # --- the way to the server ------------------------------------------------------------------------------------------
 
 
-class _Server(smtplib.SMTP):
-    """A connection of which a second handle is kept: it ends whatever waits on the first, also within a handshake."""
-
-    handle: socket.socket | None = None
-
-    def __init__(self, host: str, name: str, seconds: float, implicit: ssl.SSLContext | None) -> None:
-        super().__init__(local_hostname=name, timeout=seconds)
-        self._host = host  # what a certificate is compared with
-        self._implicit = implicit
-        self.late = False
-
-    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        plain = _reached(host, port, time.monotonic() + timeout)
-        plain.settimeout(timeout)
-        self.handle = plain.dup()
-        return self._implicit.wrap_socket(plain, server_hostname=host) if self._implicit else plain
-
-    def hang_up(self) -> None:
-        self.late = True
-        if self.handle is not None:
-            with _forgiven():
-                self.handle.shutdown(socket.SHUT_RDWR)
-
-
-def _reached(host: str, port: int, deadline: float) -> socket.socket:
-    """Connect to the first address of a name that answers in time. Raises OSError."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError as err:  # a label too long for IDNA
-        raise OSError(f"{host} cannot be resolved") from err
-    failure = OSError(f"{host} has no address")
-    for address in dict.fromkeys(str(entry[4][0]) for entry in found):
-        left = min(deadline - time.monotonic(), CONNECT_TIMEOUT)
-        if left <= 0:
-            raise TimeoutError
-        try:
-            return socket.create_connection((address, port), left)
-        except OSError as err:
-            failure = err
-    raise failure
-
-
-@contextmanager
-def _forgiven() -> Iterator[None]:
-    """Let a connection that is gone already be gone."""
-    try:
-        yield
-    except (OSError, smtplib.SMTPException):
-        return
-
-
-@contextmanager
-def _connected(channel: Email, wire: Wire) -> Iterator[smtplib.SMTP]:
-    """Connect and encrypt; everything until the end of the block has `wire.seconds` in all."""
-    context = None if channel.tls == "none" else _context(wire.ca_file)
-    server = _Server(channel.host, _own_name(), wire.seconds, context if channel.tls == "implicit" else None)
-    watch = threading.Timer(wire.seconds, server.hang_up)
-    watch.daemon = True
-    watch.start()
-    try:
-        code, text = server.connect(channel.host, channel.port)
-        if code != 220:
-            raise smtplib.SMTPConnectError(code, text)
-        if channel.tls == "starttls":
-            assert context is not None
-            server.starttls(context=context)
-        yield server
-        with _forgiven():
-            server.quit()  # the mail is taken: what happens to the goodbye changes nothing
-    except (smtplib.SMTPServerDisconnected, OSError) as err:
-        if server.late:
-            raise TimeoutError from err
-        raise
-    finally:
-        watch.cancel()
-        server.close()
-        if server.handle is not None:
-            server.handle.close()
-
-
 def _context(ca_file: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_file:
@@ -307,12 +227,6 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
         except (OSError, ssl.SSLError) as err:
             raise NotifyError(f"the CA file {ca_file} cannot be used: {err.strerror or err}") from err
     return context
-
-
-def _own_name() -> str:
-    """Return how we greet, without asking any name server."""
-    name = socket.gethostname()
-    return name if "." in name and re.fullmatch(r"[A-Za-z0-9.-]{1,253}", name) else "[127.0.0.1]"
 
 
 def _log_in(server: smtplib.SMTP, username: str, password: str) -> None:
@@ -325,18 +239,14 @@ def _log_in(server: smtplib.SMTP, username: str, password: str) -> None:
 # --- what the answers mean ------------------------------------------------------------------------------------------
 
 _CERTIFICATE = "its certificate is not trusted; a private CA belongs into network.ca_file"
-_STAGES: tuple[tuple[type[smtplib.SMTPResponseException], Verdict, str], ...] = (
-    (smtplib.SMTPAuthenticationError, Verdict.PERMANENT, _LOGIN),
-    (
-        smtplib.SMTPSenderRefused,
-        Verdict.PERMANENT,
-        "the server does not take mail from this sender: check from and login",
-    ),
-    (smtplib.SMTPDataError, Verdict.DEGRADE, "the server does not take this mail"),
-    (smtplib.SMTPConnectError, Verdict.PERMANENT, "the server does not take mail from here"),
-    (smtplib.SMTPHeloError, Verdict.PERMANENT, "the server does not take mail from here"),
-)
-"""What a final (5xx) reply means, by the step that it answers."""
+_STAGES: Mapping[str, tuple[Verdict, str]] = {
+    "SMTPAuthenticationError": (Verdict.PERMANENT, _LOGIN),
+    "SMTPSenderRefused": (Verdict.PERMANENT, "the server does not take mail from this sender: check from and login"),
+    "SMTPDataError": (Verdict.DEGRADE, "the server does not take this mail"),
+    "SMTPConnectError": (Verdict.PERMANENT, "the server does not take mail from here"),
+    "SMTPHeloError": (Verdict.PERMANENT, "the server does not take mail from here"),
+}
+"""What a final (5xx) reply means, by smtplib's error of the step that it answers."""
 
 _CODES: dict[int, tuple[Verdict, str]] = {
     530: (Verdict.PERMANENT, "the server wants a login, or TLS before it"),
@@ -349,6 +259,8 @@ _CODES: dict[int, tuple[Verdict, str]] = {
 
 def judge(err: Exception) -> Reply:
     """Say what went wrong: 4xx is a bad moment, 5xx final, and which of the steps it was says for what."""
+    import smtplib
+
     if isinstance(err, smtplib.SMTPRecipientsRefused):
         codes = [code for code, _ in err.recipients.values()]
         verdict = Verdict.RETRY if any(code < 500 for code in codes) else Verdict.PERMANENT
@@ -372,12 +284,8 @@ def judge(err: Exception) -> Reply:
 
 
 def _final(err: smtplib.SMTPResponseException) -> Reply:
-    if err.smtp_code in _CODES:
-        return _reply(err, *_CODES[err.smtp_code])
-    for kind, verdict, meaning in _STAGES:
-        if isinstance(err, kind):
-            return _reply(err, verdict, meaning)
-    return _reply(err, Verdict.PERMANENT, "the server refuses")
+    known = _CODES.get(err.smtp_code) or _STAGES.get(type(err).__name__)
+    return _reply(err, *(known or (Verdict.PERMANENT, "the server refuses")))
 
 
 def _reply(err: smtplib.SMTPResponseException, verdict: Verdict, meaning: str) -> Reply:
