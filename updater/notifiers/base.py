@@ -16,13 +16,14 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from updater.errors import NotifyError
 from updater.model.message import Language, Message
+from updater.notifiers.gateway import BaseUrl, rebased, token_of
 from updater.plugins import Member
 from updater.secrets import SecretRef, redact
 from updater.transport.http import Answer, Http, TransportError
@@ -199,6 +200,11 @@ def said(text: object) -> str:
     return redact(" ".join(line.split()))[:MAX_SAID]
 
 
+def body_said(answer: Answer) -> str:
+    """Return what stands in the body of an answer that is none of the service's own."""
+    return said(answer.body[:2000].decode(errors="replace"))
+
+
 def document(answer: Answer) -> dict[str, Any]:
     """Return the JSON object of an answer, empty where it is none."""
     try:
@@ -217,7 +223,7 @@ def by_status(answer: Answer, now: Callable[[], float] = time.time) -> Reply | N
     status = answer.status
     if 200 <= status < 300:
         return None
-    code, words = f"HTTP {status}", said(answer.body[:2000].decode(errors="replace"))
+    code, words = f"HTTP {status}", body_said(answer)
     if status == 429:
         return Reply(Verdict.PAUSE, code, words, "too many messages", retry_after(answer, now()) or 60.0)
     if status in {408, 425} or status >= 500:
@@ -236,7 +242,18 @@ def retry_after(answer: Answer, now: float) -> float | None:
         seconds = float(text) if text.replace(".", "", 1).isdecimal() else parsedate_to_datetime(text).timestamp() - now
     except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(1.0, seconds), LONGEST_PAUSE)
+    return bounded(seconds)
+
+
+def seconds_of(value: object) -> float | None:
+    """Return the seconds of a field of JSON, from 1 s to an hour; None where it is no number above nothing."""
+    fine = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return bounded(value) if fine else None  # type: ignore[arg-type]
+
+
+def bounded(seconds: float) -> float:
+    """Return from 1 s to an hour: nobody keeps us away for longer."""
+    return min(max(1.0, float(seconds)), LONGEST_PAUSE)
 
 
 def compact(value: Any) -> bytes:
@@ -254,49 +271,20 @@ class WebhookAddress(HttpNotifier):
 
     url: SecretRef | None = Field(None, description="secret reference of the whole address of the webhook")
     token: SecretRef | None = Field(None, description="secret reference of the token alone, in place of url")
-    base_url: str | None = Field(None, description="a private gateway in place of the service's public address")
+    base_url: BaseUrl | None = Field(None, description="a private gateway in place of the service's public address")
 
     @model_validator(mode="after")
     def _one_address(self) -> Self:
         if (self.url is None) == (self.token is None):
             found = "both `url` and `token`" if self.url else "neither `url` nor `token`"
             raise PydanticCustomError("at", "{said}", {"said": f"found {found}, expected one of them", "key": "kind"})
-        if self.base_url is not None:
-            try:
-                if "?" in checked(self.base_url):
-                    raise NotifyError("found a query, where a secret would stand")
-            except NotifyError as err:
-                raise PydanticCustomError(
-                    "at", "{said}", {"said": f"{err}; expected https://host[:port][/path]", "key": "base_url"}
-                ) from err
         return self
 
     def address(self) -> str:
         """Return the whole address, which holds the token."""
         whole = self.url.resolve().strip() if self.url else self.public.format(token=self._token())
-        if self.base_url:
-            base, parts = urlsplit(self.base_url.rstrip("/")), urlsplit(whole)
-            whole = urlunsplit((base.scheme, base.netloc, base.path + parts.path, parts.query, ""))
-        return checked(whole)
+        return rebased(whole, self.base_url)
 
     def _token(self) -> str:
         assert self.token is not None
-        token = self.token.resolve().strip()
-        if not token.isprintable() or any(c in token for c in " /?#&%"):
-            raise NotifyError("the token holds characters that no token has")
-        return token
-
-
-def checked(url: str) -> str:
-    """Check an address: https, or http on loopback. Raises NotifyError, which never repeats the address."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        fine = url.isprintable() and " " not in url and bool(host) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        fine, host, parts = False, "", urlsplit("")
-    if not fine or parts.username is not None:
-        raise NotifyError("found something that is no address of a service")
-    if parts.scheme != "https" and not (parts.scheme == "http" and host in {"localhost", "127.0.0.1", "::1"}):
-        raise NotifyError("found plain HTTP beyond loopback")
-    return url
+        return token_of(self.token)

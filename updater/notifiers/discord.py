@@ -13,7 +13,6 @@ from updater.errors import NotifyError
 from updater.model.event import Severity
 from updater.model.message import Entry, Link, Message
 from updater.notifiers.base import (
-    LONGEST_PAUSE,
     Delivery,
     Limit,
     Reply,
@@ -24,6 +23,7 @@ from updater.notifiers.base import (
     compact,
     document,
     said,
+    seconds_of,
 )
 from updater.notifiers.fitting import cleaned, fitted, plain_text, repeats, short, within, worded
 from updater.secrets import SecretRef
@@ -83,7 +83,9 @@ class Discord(WebhookAddress):
             return Reply(Verdict.DELIVERED)
         code, words = found.get("code"), said(found.get("message", "")) or judged.said
         if judged.verdict is Verdict.PAUSE:
-            return Reply(Verdict.PAUSE, judged.code, words, judged.meaning, _seconds(found) or judged.after)
+            return Reply(
+                Verdict.PAUSE, judged.code, words, judged.meaning, seconds_of(found.get("retry_after")) or judged.after
+            )
         if isinstance(code, int) and code in _CODES:
             verdict, meaning = _CODES[code]
             return Reply(verdict, str(code), words, meaning)
@@ -109,13 +111,6 @@ class Discord(WebhookAddress):
 def _at_start(found: re.Match[str]) -> str:
     """Escape what means something only at the start of a line: a letter cannot be escaped, what follows it can."""
     return f"{found[1]}\\" if found[1].isdecimal() else f"\\{found[1]}"
-
-
-def _seconds(found: dict[str, Any]) -> float | None:
-    seconds = found.get("retry_after")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-        return None
-    return min(max(1.0, float(seconds)), LONGEST_PAUSE)
 
 
 def _payload(message: Message, *, plain: bool) -> dict[str, Any]:

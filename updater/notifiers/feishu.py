@@ -18,7 +18,7 @@ from pydantic import Field
 
 from updater.model.event import Severity
 from updater.model.message import Entry, Message
-from updater.notifiers.base import LONGEST_PAUSE, Delivery, Limit, Reply, Request, Verdict, compact, document
+from updater.notifiers.base import Delivery, Limit, Reply, Request, Verdict, bounded, compact, document
 from updater.notifiers.fitting import facts, plain_text
 from updater.notifiers.robots import (
     ARROW,
@@ -166,4 +166,4 @@ def _pause(answer: Answer) -> float:
     text = (answer.header("x-ogw-ratelimit-reset") or "").strip()
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
         return PAUSE
-    return min(max(1.0, float(text)), LONGEST_PAUSE)
+    return bounded(float(text))

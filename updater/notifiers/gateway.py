@@ -9,8 +9,22 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import AfterValidator
 
 from updater.errors import NotifyError
-from updater.notifiers.base import checked
 from updater.secrets import SecretRef
+
+
+def checked(url: str) -> str:
+    """Check an address: https, or http on loopback. Raises NotifyError, which never repeats the address."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        fine = url.isprintable() and " " not in url and bool(host) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        fine, host, parts = False, "", urlsplit("")
+    if not fine or parts.username is not None:
+        raise NotifyError("found something that is no address of a service")
+    if parts.scheme != "https" and not (parts.scheme == "http" and host in {"localhost", "127.0.0.1", "::1"}):
+        raise NotifyError("found plain HTTP beyond loopback")
+    return url
 
 
 def _address(value: str) -> str:

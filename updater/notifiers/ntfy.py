@@ -20,6 +20,7 @@ from updater.notifiers.base import (
     Reply,
     Request,
     Verdict,
+    body_said,
     by_status,
     compact,
     document,
@@ -105,7 +106,7 @@ class Ntfy(HttpNotifier):
         if judged is None:
             if isinstance(found.get("id"), str):
                 return Reply(Verdict.DELIVERED)
-            words = said(answer.body[:2000].decode(errors="replace"))
+            words = body_said(answer)
             return Reply(Verdict.RETRY, f"HTTP {answer.status}", words, "this is no answer of ntfy: check base_url")
         code, words = found.get("code"), said(found.get("error", "")) or judged.said
         if not isinstance(code, int):

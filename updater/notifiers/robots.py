@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import ConfigDict, Field, StringConstraints
 
 from updater.model.message import Entry, Message
-from updater.notifiers.base import Reply, Verdict, WebhookAddress, by_status, said
+from updater.notifiers.base import Reply, Verdict, WebhookAddress, body_said, by_status, said
 from updater.notifiers.fitting import brief, cleaned, fitted, grave, one_line, short, worded
 from updater.plugins import Member
 from updater.secrets import SecretRef, remember
@@ -209,6 +209,6 @@ def judged(answer: Answer, code: int | None, words: object, codes: Codes, pause:
     if known is None and (by := by_status(answer)):
         return by
     if code is None:
-        return Reply(Verdict.RETRY, f"HTTP {answer.status}", said(answer.body[:2000].decode(errors="replace")), FOREIGN)
+        return Reply(Verdict.RETRY, f"HTTP {answer.status}", body_said(answer), FOREIGN)
     verdict, meaning = known or (Verdict.RETRY, UNKNOWN)
     return Reply(verdict, str(code), said(words or ""), meaning, pause if verdict is Verdict.PAUSE else None)

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from updater.model.message import Entry, Message
 from updater.notifiers.base import (
-    LONGEST_PAUSE,
     Delivery,
     HttpNotifier,
     Limit,
@@ -23,6 +22,7 @@ from updater.notifiers.base import (
     document,
     retry_after,
     said,
+    seconds_of,
 )
 from updater.notifiers.fitting import COLON, ICONS, cleaned, fitted, plain_text, repeats, within, worded
 from updater.notifiers.gateway import BaseUrl, rebased, token_of
@@ -111,7 +111,7 @@ class Telegram(HttpNotifier):
         if isinstance(moved, int):
             return Reply(Verdict.PERMANENT, code, words, f"the group became a supergroup: its chat_id is {moved} now")
         if answer.status == 429:
-            after = _seconds(parameters.get("retry_after")) or retry_after(answer, time.time()) or 60.0
+            after = seconds_of(parameters.get("retry_after")) or retry_after(answer, time.time()) or 60.0
             return Reply(Verdict.PAUSE, code, words, "too many messages", after)
         if answer.status in _STATUS and found:
             return Reply(Verdict.PERMANENT, code, words, _STATUS[answer.status])
@@ -131,11 +131,6 @@ class Telegram(HttpNotifier):
     def escape(text: str) -> str:
         """Escape HTML, and keep Telegram from making links, mentions and commands of bare names."""
         return html.escape(_tame(text))
-
-
-def _seconds(value: object) -> float | None:
-    fine = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-    return min(max(1.0, float(value)), LONGEST_PAUSE) if fine else None  # type: ignore[arg-type]
 
 
 def _tame(text: str) -> str:

@@ -16,9 +16,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from updater.errors import NotifyError
 from updater.model.message import Entry, Message
-from updater.notifiers.base import Delivery, HttpNotifier, Limit, Reply, Request, Verdict, by_status, checked
+from updater.notifiers.base import Delivery, HttpNotifier, Limit, Reply, Request, Verdict, by_status
 from updater.notifiers.fitting import one_line, short
-from updater.notifiers.gateway import reference
+from updater.notifiers.gateway import checked, reference
 from updater.secrets import SecretRef
 from updater.transport.http import Answer
 
