@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
-
+from tests.lab import robots
 from tests.lab.scripted import Answered, Asked, Scripted
 from updater.model.event import Event, Kind, Spot, Subject
 from updater.model.message import Entry, Language, Link, Message
@@ -106,9 +105,7 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def answer(status: int, body: Any = b"", **headers: str) -> Answer:
-    content = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else json.dumps(body).encode()
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(status, httpx.Headers(named), content, "https://service.example/")
+    return robots.answer(body.encode() if isinstance(body, str) else body, status, **headers)
 
 
 @contextmanager
