@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import pytest
 
 from tests.renderers.made import Commit, files
-from updater.errors import ManifestError
+from updater.errors import GitError, ManifestError
 from updater.renderers.files import Files, root, within
 
 TREE = {"a/x.yaml": "x", "a/b/y.yaml": "y", "ab/z.yaml": "z", "top.yaml": "t"}
@@ -86,13 +88,51 @@ def test_what_is_not_there_or_too_large_is_named() -> None:
         tree.read(["a/x.yaml"])
 
 
-def test_contents_come_in_one_request_and_what_was_parsed_is_not_read_again() -> None:
+def test_contents_come_in_one_request_and_are_not_asked_for_again() -> None:
     commit = Commit({"a": "x: 1", "b": "y: 1"})
     tree = Files(commit)
-    assert len(tree.read(["a", "b"])) == 2
-    assert commit.asked == 1
+    assert tree.read(["a", "b"]) == tree.read(["a", "b"]) == {"a": b"x: 1", "b": b"y: 1"}
     assert tree.parsed("a") == tree.parsed("a") == [{"x": 1}]
-    assert commit.asked == 2
+    assert commit.asked == 1
+
+
+def test_what_is_expected_comes_with_the_first_file() -> None:
+    commit = Commit({f"apps/{name}/x.yaml": f"x: {name}" for name in "abc"}, submodules=["apps/a/sub"])
+    tree = Files(commit)
+    for folder in ("apps/a", "apps/b", "apps/none"):
+        tree.expect(folder)
+    assert commit.asked == 0
+    tree.read(["apps/c/x.yaml"])
+    assert tree.read(["apps/a/x.yaml", "apps/b/x.yaml"]) == {"apps/a/x.yaml": b"x: a", "apps/b/x.yaml": b"x: b"}
+    assert commit.asked == 1
+
+
+def test_what_is_expected_and_cannot_be_read_fails_who_asks_for_it_alone() -> None:
+    class Fragile(Commit):
+        def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
+            found = super().read(oids)
+            if b"broken" in found.values():
+                raise GitError("damaged")
+            return found
+
+    tree = Files(Fragile({"a/x": "fine", "b/x": "broken"}))
+    tree.expect("b")
+    assert tree.read(["a/x"]) == {"a/x": b"fine"}
+    with pytest.raises(GitError, match="damaged"):
+        tree.read(["b/x"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        pytest.param({"README.md": "other"}, True, id="another folder"),
+        pytest.param({"a/x.yaml": "other"}, False, id="a file"),
+        pytest.param({"a/new.yaml": "new"}, False, id="one more file"),
+        pytest.param({f"a/{n}.yaml": "" for n in range(501)}, False, id="too many to look at"),
+    ],
+)
+def test_a_folder_is_compared_with_another_commit(changed: dict[str, str], *, same: bool) -> None:
+    assert files(TREE | changed).same(files(TREE), "a") is same
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from updater.git.clone import Blob, Clone
 from updater.model.application import Directory, Helm, HelmParameter, Kustomize, Source
 from updater.plugins import members
 from updater.renderers.base import Renderer, Target
-from updater.renderers.front import Front, weight
+from updater.renderers.front import MAX_VIEWS, Front, weight
 
 CHART = {
     "chart/Chart.yaml": "{apiVersion: v2, name: api, version: 0.1.0}",
@@ -198,6 +198,38 @@ def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
     assert weight(made[0].resources) > 3000
     assert way.render(trees[3], application("."), TARGET) is made[3]
     assert way.render(trees[0], application("."), TARGET) is not made[0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "path", "touched"),
+    [
+        pytest.param({}, "plain", False, id="nothing"),
+        pytest.param({"plain/cm.yaml": "x: 1"}, "plain", True, id="its folder"),
+        pytest.param({"chart/values.yaml": "x: 1"}, "plain", False, id="another folder"),
+        pytest.param({}, "../plain", True, id="a folder that cannot be used"),
+    ],
+)
+def test_what_a_commit_changed_is_known_without_reading_it(
+    tmp_path: Path, changed: dict[str, str], path: str, *, touched: bool
+) -> None:
+    way, tree = front(tmp_path, ""), Commit(TREE | changed)
+    assert way.expect(tree, Commit(TREE), Source(ADDRESS, path)) is touched
+    assert tree.asked == 0
+
+
+def test_what_is_expected_of_several_applications_is_read_at_once(tmp_path: Path) -> None:
+    way, tree = front(tmp_path, ""), Commit({f"{name}/cm.yaml": CONFIG_MAP.format(name) for name in "abc"})
+    for name in "abc":
+        assert way.expect(tree, None, Source(ADDRESS, name))
+    names = [way.render(way.files(tree), application(name), TARGET).resources[0].key.name for name in "abc"]
+    assert (names, tree.asked) == (["a", "b", "c"], 1)
+
+
+def test_commits_that_are_out_of_view_are_seen_anew(tmp_path: Path) -> None:
+    way, trees = front(tmp_path, ""), [Commit(PLAIN) for _ in range(MAX_VIEWS + 1)]
+    views = [way.files(tree) for tree in trees]
+    assert way.files(trees[-1]) is views[-1]
+    assert way.files(trees[0]) is not views[0]
 
 
 class Fetched:

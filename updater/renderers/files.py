@@ -6,11 +6,14 @@ Paths are those of the repository, with `/`, without `.` and `..`; the empty tex
 from __future__ import annotations
 
 import posixpath
+import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
 from typing import Any, Protocol
 
-from updater.errors import ManifestError
+from updater.errors import GitError, ManifestError
 from updater.model.stream import Broken, decode
 from updater.renderers.memory import Memory
 from updater.sync.dialect import load_all
@@ -20,6 +23,9 @@ MAX_HOPS = 40  # links on the way to one file, as Linux has it
 MAX_FILES = 50_000  # below one folder, links followed
 MAX_LINKED = 200  # links to folders that are followed below one; each may hold as many again
 MAX_LINK = 4096  # bytes of where a link leads
+MAX_AHEAD = 500  # files of one folder that are read before anybody asks for them
+MAX_TOGETHER = 20_000  # files that are read at once because they are expected
+MAX_CONTENTS = 16 << 20  # bytes of contents that are kept
 MAX_PARSED = 16 << 20  # bytes of parsed files that are kept
 WEIGHT = 10  # bytes that parsed YAML takes for each of its text; measured
 MAX_SHOWN = 200  # characters of a path in an error
@@ -48,18 +54,45 @@ class Tree(Protocol):
 
 
 class Files:
-    """One commit for all that is rendered from it. `memory` keeps small parsed files between commits.
+    """One commit for all that is rendered from it, by any thread.
 
-    All that it raises is ManifestError.
+    memory    keeps small parsed files between commits
+    contents  keeps contents by id: what several applications read is read once
+
+    All that it raises is ManifestError, and GitError from where contents are read.
     """
 
-    def __init__(self, tree: Tree, memory: Memory[list[Mapping[str, Any]]] | None = None) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        memory: Memory[list[Mapping[str, Any]]] | None = None,
+        contents: Memory[bytes] | None = None,
+    ) -> None:
         self._tree = tree
         self._entries = tree.paths()
         self._sorted = sorted(self._entries)
         self._memory = memory or Memory(MAX_PARSED)
         self._special = {path: entry for path, entry in self._entries.items() if entry.mode in {LINK, SUBMODULE}}
         self._targets: dict[str, bytes] | None = None
+        self._contents = contents or Memory(MAX_CONTENTS)
+        self._expected: dict[str, None] = {}
+        self._reading = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def same(self, other: Files, folder: str) -> bool:
+        """Whether a folder holds what it holds in another commit; of a large one that is not looked at."""
+        return self._few(folder) == other._few(folder) is not None
+
+    def expect(self, folder: str) -> None:
+        """Say that what is in a folder will be asked for; with the first file all that is expected is read at once."""
+        self._expected |= dict.fromkeys(self._few(folder) or ())
+
+    def _few(self, folder: str) -> dict[str, str] | None:
+        """Return the paths of the files in a folder by their ids and names, None for more than a few."""
+        found = list(islice(self._within(folder), MAX_AHEAD + 1))
+        return None if len(found) > MAX_AHEAD else {path: self._entries[path].oid for path in found}
 
     def oid(self, path: str) -> str | None:
         """Return the id of a file, through links; None where there is none."""
@@ -105,11 +138,38 @@ class Files:
     def read(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Return the contents of files."""
         oids = {path: self._oid(path) for path in paths}
-        contents = self._tree.read(dict.fromkeys(oids.values()))
+        contents = self._loaded(dict.fromkeys(oids.values()))
         for path, oid in oids.items():
             if oid not in contents:
                 raise ManifestError(f"{shown(path)}: too large to be read")
         return {path: contents[oid] for path, oid in oids.items()}
+
+    def _loaded(self, oids: Iterable[str]) -> Mapping[str, bytes]:
+        """Return contents by id. One thread reads what is expected, while the others wait and find it read."""
+        known = {oid: self._contents.get(oid) for oid in oids}
+        if None not in known.values():
+            return {oid: data for oid, data in known.items() if data is not None}
+        with self._reading:
+            self._read_expected(known)
+            known = {oid: self._contents.get(oid) for oid in known}
+            read = self._read(oid for oid, data in known.items() if data is None)
+        return {oid: data for oid, data in known.items() if data is not None} | read
+
+    def _read_expected(self, wanted: Iterable[str]) -> None:
+        """Read what is expected, if anything is, together with what is wanted now."""
+        expected, self._expected = self._expected, {}
+        oids = dict.fromkeys(self._entries[path].oid for path in expected if self._entries[path].mode != SUBMODULE)
+        if oids:
+            with suppress(GitError):  # who needs them asks once more
+                some = dict.fromkeys([*wanted, *islice(oids, MAX_TOGETHER)])
+                self._read(oid for oid in some if self._contents.get(oid) is None)
+
+    def _read(self, oids: Iterable[str]) -> dict[str, bytes]:
+        wanted = list(oids)
+        read = dict(self._tree.read(wanted)) if wanted else {}
+        for oid, data in read.items():
+            self._contents.put(oid, data, 100 + len(data))
+        return read
 
     def parsed(self, path: str) -> list[Mapping[str, Any]]:
         """Return the documents of a file of YAML that steers a renderer; what was read before is not read again."""

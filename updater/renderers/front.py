@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,12 @@ from updater.model.application import Application, Source
 from updater.model.resource import Resource
 from updater.plugins import members
 from updater.renderers.base import Rendered, Renderer, Target
-from updater.renderers.files import MAX_PARSED, Files, Tree, root, shown
+from updater.renderers.files import MAX_CONTENTS, MAX_PARSED, Files, Tree, root, shown
 from updater.renderers.memory import Memory
 from updater.renderers.tools import Tools
 
 MAX_RENDERED = 128 << 20  # bytes of manifests that are kept
+MAX_VIEWS, MAX_VIEWED = 64, 100_000  # commits that are kept in view, and their files together
 MAX_WARNINGS = 50  # of one application
 
 
@@ -32,6 +35,9 @@ class Front:
         self._tools = tools
         self._known: Memory[Rendered] = Memory(max_bytes)
         self._parsed: Memory[list[Mapping[str, Any]]] = Memory(MAX_PARSED)
+        self._contents: Memory[bytes] = Memory(MAX_CONTENTS)
+        self._views: OrderedDict[int, tuple[Tree, Files]] = OrderedDict()  # the tree is kept, so that its id is its own
+        self._guard = threading.Lock()
         family = sorted(members(Renderer).values(), key=lambda member: member.rank)
         self._family: list[Renderer] = [member() for member in family]
 
@@ -41,8 +47,35 @@ class Front:
         return cls(Tools(folder / "render"))
 
     def files(self, tree: Tree) -> Files:
-        """Return a commit, for all applications that come from it."""
-        return Files(tree, self._parsed)
+        """Return a commit, for all applications that come from it: what one has it work out serves the others."""
+        with self._guard:
+            if id(tree) not in self._views:
+                self._views[id(tree)] = tree, Files(tree, self._parsed, self._contents)
+                self._forget()
+            self._views.move_to_end(id(tree))
+            return self._views[id(tree)][1]
+
+    def expect(self, tree: Tree, before: Tree | None, source: Source) -> bool:
+        """Say whether the folder of a source is other than in an earlier commit.
+
+        If it is, its files will be read together with those of the others that are expected.
+        """
+        files = self.files(tree)
+        try:
+            folder = files.follow(root(source.path))
+            if before is not None and files.same(self.files(before), folder):
+                return False
+        except ManifestError:
+            return True  # said when it is rendered
+        files.expect(folder)
+        return True
+
+    def _forget(self) -> None:
+        """Let go of the commits that were looked at longest ago, where there are too many."""
+        while len(self._views) > MAX_VIEWS or (
+            len(self._views) > 2 and sum(len(files) for _, files in self._views.values()) > MAX_VIEWED
+        ):
+            self._views.popitem(last=False)
 
     def chosen(self, files: Files, source: Source) -> Renderer:
         """Return the renderer that the source names, else the one that its folder looks like. Raises ManifestError."""
