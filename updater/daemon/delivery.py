@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from updater.config.settings import Settings
+from updater.daemon.leaving import Leaving
 from updater.daemon.queue import Queue
 from updater.daemon.sites import Sites, sites
 from updater.daemon.teller import Teller
@@ -29,6 +30,7 @@ from updater.model.sync import Phase
 from updater.pipeline.alike import Has, differing, groups
 from updater.pipeline.deliver import step
 from updater.pipeline.known import Known, Looker
+from updater.pipeline.remove import remove
 from updater.pipeline.world import Ask, Stepped
 from updater.store.applications import Applications
 from updater.store.database import Database
@@ -95,6 +97,7 @@ class Delivery:
         self._told: dict[str, tuple[ApplicationStatus, str]] = {}  # what is stored of each, and why it drifts
         self._queues = {name: Queue() for name in found.world.sites}
         self._reach = {name: _Reach() for name in found.world.sites}
+        self._leaving = Leaving()
         self._owners: dict[tuple[str, Key], str] = {}
         self._groups: dict[str, _Group] = {}
         self._said: set[str] = set()
@@ -196,6 +199,10 @@ class Delivery:
         old |= {name: one.cluster for name, one in before.assigned.items()}
         here = {name: one.cluster for name, one in known.assigned.items()}
         gone = old.keys() - here.keys() - known.refused if known.certain else set()
+        leaving = {name: status for name in gone if (status := self._takes_along(before, name)) is not None}
+        gone -= leaving.keys()
+        if known.certain:
+            self._send_off(leaving, len(here))
         those = [(name, cluster) for name, cluster in old.items()
                  if name in gone or here.get(name, cluster) != cluster]  # fmt: skip
         if those:
@@ -207,6 +214,19 @@ class Delivery:
                 self._reach[cluster].stale.discard(name)
             self._told.pop(name, None)
             self._before.pop(name, None)
+
+    def _takes_along(self, before: Known, name: str) -> ApplicationStatus | None:
+        """Return how an application stood that is gone, if its objects are to go too and its cluster is known."""
+        one = before.assigned.get(name)
+        status = (one.memory.status if one else None) or self._before.get(name)
+        return status if status and status.cascade and {status.cluster} & {*self._queues, *self._broken} else None
+
+    def _send_off(self, leaving: dict[str, ApplicationStatus], left: int) -> None:
+        """Have the objects of applications that are gone removed; their statuses are kept until that is done."""
+        self._before |= leaving
+        reachable = {name: status for name, status in leaving.items() if status.cluster in self._queues}
+        for one in self._leaving.seen(reachable, left, datetime.now(UTC)):
+            self._queues[one.cluster].add(one.application.name, time.monotonic())
 
     def _compare_groups(self, known: Known) -> None:
         """Tell which applications that should be alike have not been so for a while: a rollout takes its time."""
@@ -246,7 +266,10 @@ class Delivery:
     def _step(self, cluster: str, name: str) -> None:
         known = self._known
         one = known.assigned.get(name)
-        if one is None or one.cluster != cluster:
+        if one is None:
+            self._remove(cluster, name)
+            return
+        if one.cluster != cluster:
             return
         now = datetime.now(UTC)
         stepped = step(self._world, one, known.tree(name), Ask(), now)
@@ -263,6 +286,25 @@ class Delivery:
             self._told[name] = stepped.status, stepped.drifting
             self._log(name, stepped)
         self._again(cluster, name, stepped)
+
+    def _remove(self, cluster: str, name: str) -> None:
+        """Remove the objects of an application that is gone, if that is to be; once it is done it is forgotten."""
+        one = self._leaving.get(name)
+        if one is None or one.cluster != cluster:
+            return
+        stepped = remove(self._world, one, datetime.now(UTC))
+        if self._world.stop.is_set():
+            return  # whoever starts next goes on
+        self._reached(cluster, name, stepped.status.stale)
+        self._before[name] = stepped.status
+        self._log(name, stepped)
+        if stepped.again is not None:
+            self._again(cluster, name, stepped)
+            return
+        self._teller.left([(name, cluster)], gone=[name])
+        self._leaving.done(name)
+        self._told.pop(name, None)
+        self._before.pop(name, None)
 
     def _again(self, cluster: str, name: str, stepped: Stepped) -> None:
         resync = self._world.settings.sync.resync
