@@ -31,6 +31,7 @@ from updater.pipeline.alike import Has, differing, groups
 from updater.pipeline.deliver import step
 from updater.pipeline.known import Known, Looker
 from updater.pipeline.remove import remove
+from updater.pipeline.sources import Tree
 from updater.pipeline.world import Ask, Stepped
 from updater.store.applications import Applications
 from updater.store.database import Database
@@ -38,6 +39,7 @@ from updater.store.journal import Journal
 
 THREADS = 4  # a cluster: applying waits for the cluster most of the time
 SPREAD = 0.2  # share of an interval over which looks are spread
+UNTOUCHED = 0.5  # seconds in which applications that a commit changed go before those that it did not
 SETTLE = 0.2  # seconds in which several changes in a cluster are looked at once
 CLOSE = 10.0  # seconds that what is under way gets to end
 SILENT = 20.0  # seconds until a repository counts as silent; the others are not kept waiting for longer
@@ -170,10 +172,18 @@ class Delivery:
         now = time.monotonic()
         for name, one in known.assigned.items():
             if before.assigned.get(name) is not one or before.revision(name) != known.revision(name):
-                self._queues[one.cluster].add(name, now)
+                self._queues[one.cluster].add(name, now if self._touched(name, before, known) else now + UNTOUCHED)
         self._say(known)
         self._leave(before, known)
         self._compare_groups(known)
+
+    def _touched(self, name: str, before: Known, known: Known) -> bool:
+        """Say whether a new commit changed the folder of an application: those are looked at before the others."""
+        tree, old = known.tree(name), before.tree(name) if name in before.assigned else None
+        source = known.assigned[name].application.source
+        return not isinstance(tree, Tree) or self._world.front.expect(
+            tree, old if isinstance(old, Tree) else None, source
+        )
 
     def _remember(self, known: Known) -> None:
         """Give applications that are new here what was stored of them."""
