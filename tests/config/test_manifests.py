@@ -617,12 +617,30 @@ def test_a_mistake_names_its_place(text: str, where: str, found: str, expected: 
 def test_a_mistake_neither_hides_nor_harms_the_others(text: str) -> None:
     """Whatever stands before and behind it is read, and the other lines are those of the file."""
     alone = read(marked(text)[0], "a.yaml")
-    assert (alone.applications, alone.complete) == ([], True)
+    assert alone.applications == []
+    assert alone.complete or not alone.refused
     both = read(GOOD % "before" + "---\n" + marked(text)[0] + "---\n" + GOOD % "behind", "a.yaml")
     assert [one.name for one in both.applications] == ["before", "behind"]
     assert [(one.line - 7, one.column, one.found) for one in both.problems] == [
         (one.line, one.column, one.found) for one in alone.problems
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "refused", "complete"),
+    [
+        ("kind: Application\n", set(), False),
+        ("kind: Application\nmetadata: {name: 7}\n", set(), False),
+        ("kind: Application\nmetadata: {name: web}\n", {"web"}, True),
+        ("resources: [a.yaml]\n", set(), True),
+        ("kind: ConfigMap\nmetadata: {name: web}\n", set(), True),
+    ],
+    ids=["no name", "a name that is none", "a name alone", "a kustomization", "another kind"],
+)
+def test_an_application_that_is_refused_is_not_taken_for_removed(text: str, refused: set[str], complete: bool) -> None:
+    """Its name is known, or any application may be the one."""
+    found = read(text, "a.yaml")
+    assert (found.applications, found.refused, found.complete) == ([], refused, complete)
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ class Read:
     """What files hold: applications, and every mistake with its place.
 
     refused   names of applications that are there and cannot be used; nobody may take them for removed
-    complete  False where a file could not be read to its end: then any application may stand in it
+    complete  False where a file could not be read to its end, or names none: then any application may stand in it
     """
 
     applications: list[nouns.Application] = field(default_factory=list)
@@ -127,7 +127,9 @@ def read(data: bytes | str, file: str, insecure: Collection[str] = ()) -> Read:
             room = MAX_PROBLEMS - len(found.problems)
             found.problems += islice(_problems(err, spot, file), room) if room else ()
             left_out += max(0, err.error_count() - room)
-            found.refused |= _names(one.manifest)
+            names = _names(one.manifest)
+            found.refused |= names or set()
+            found.complete = found.complete and names is not None
     if left_out:
         found.problems.append(Problem(file, 0, 0, "", f"{left_out} more mistakes", "none"))
     return found
@@ -163,10 +165,13 @@ def _twice(application: nouns.Application, first: str) -> Problem:
     return Problem(file, int(line), 1, "metadata.name", found, "a name of its own")
 
 
-def _names(manifest: Mapping[str, Any]) -> set[str]:
+def _names(manifest: Mapping[str, Any]) -> set[str] | None:
+    """Return the name of what may be an application; None where it may be any."""
     metadata = manifest.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    return {name} if isinstance(name, str) and manifest.get("kind") == "Application" else set()
+    if manifest.get("kind") != "Application":
+        return set()
+    return {name} if isinstance(name, str) and name else None
 
 
 def _unreadable(err: Broken | ManifestError, file: str) -> Problem:
