@@ -173,7 +173,9 @@ class Clone:
             return GitError(self._text("read", f"it has no branch and no tag {shown}"))
         key = name if ref == branch else ref
         try:
-            if folders.read_ref(self.folder, key) != told:
+            if told in {head.revision for head in heads}:
+                folders.write_ref(self.folder, key, told)  # it came by another name
+            elif folders.read_ref(self.folder, key) != told:
                 self._get(key, told if ref == name else ref)
         except CloneDamaged:
             raise
