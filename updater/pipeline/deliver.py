@@ -119,10 +119,10 @@ class _Step:
         return replace(status, attempts=attempts, retry_at=None, applied=applied, attempted=status.rendered)
 
     def _recall(self, site: Site, seen: Seen) -> None:
-        """Have the inventory name what is there and ours, where somebody removed it."""
-        if self.ask.write and not seen.own <= seen.members:
+        """Have the inventory name what is there: somebody removed it, or a sync was killed before it could."""
+        if self.ask.write and seen.left != seen.members:
             with suppress(ClusterError):  # at the next look
-                self.memory.members = site.inventory(self.application).widen(seen.own)
+                self._rollout(site, seen).record()
 
     # --- what there is -------------------------------------------------------------------------------------------
 
