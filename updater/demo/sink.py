@@ -8,6 +8,7 @@ nothing here knows how our notifiers work.
 from __future__ import annotations
 
 import argparse
+import signal
 import socket
 import struct
 import sys
@@ -312,6 +313,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8089)
     parser.add_argument("--secret", action="append", default=[], metavar="TOKEN=env:NAME", help="of a robot or hook")
     given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts it in the background has it ignored
     named = (entry.rpartition("=") for entry in given.secret)
     secrets = {token: SecretRef.parse(reference).resolve() for token, _, reference in named}
     with MessageSink(port=given.port, secrets=secrets) as sink:
