@@ -259,7 +259,7 @@ def delivery_lab(
         path = folder / "updater.yaml"
         path.write_text(json.dumps({
             "data": str(folder / "data"), "repositories": [{"name": "fleet", "url": url}], "images": [],
-            "clusters": [{"name": "cloud", "kubeconfig": f"file:{cluster_server.kubeconfig}"}],
+            "clusters": [{"name": "cloud", "kubeconfig": f"file:{cluster_server.kubeconfig}", "rate": None}],
             "applications": [{"repository": "fleet", "path": "applications"}], "sync": {"deadline": deadline},
         }))  # fmt: skip
         settings = load(path, {})

@@ -460,6 +460,18 @@ def test_an_inventory_that_somebody_removed_comes_back(shop: DeliveryLab) -> Non
     assert shop.recorded() == ["settings", "web"]
 
 
+def test_an_inventory_that_names_what_is_gone_is_tidied(shop: DeliveryLab) -> None:
+    """A sync that was killed after its prune could not do that."""
+    shop.commit(deployment())
+    shop.server.script = lambda asked: refuse(500) if asked.name == "updater-shop" and asked.writes else None
+    assert shop.step(application()).status.sync is SyncStatus.SYNCED
+    assert shop.recorded() == ["settings", "web"]
+    shop.server.script = None
+    shop.restart()
+    shop.step(application())
+    assert shop.recorded() == ["web"]
+
+
 # --- objects of others ---------------------------------------------------------------------------------------------
 
 

@@ -42,6 +42,11 @@ class Seen:
         """What the application has as Git says."""
         return frozenset(resource.key for resource in self.wanted.members)
 
+    @property
+    def left(self) -> frozenset[Key]:
+        """What its inventory is to name: that, and what of others it names and may be there."""
+        return self.own | (self.members & (self.compared.live.keys() | self.compared.unseen))
+
 
 @dataclass(slots=True)
 class Rollout:
@@ -133,6 +138,11 @@ class Rollout:
 
     # --- what is recorded ----------------------------------------------------------------------------------------
 
+    def record(self) -> None:
+        """Have the inventory name what is there, and no more. Raises ClusterError."""
+        self._widen()
+        self._shrink(set())
+
     def _widen(self) -> None:
         """Have the inventory name what comes beside what it names; somebody may have removed it meanwhile."""
         if self.seen.own or self.seen.members:
@@ -141,11 +151,8 @@ class Rollout:
 
     def _shrink(self, pruned: set[Key]) -> None:
         """Have the inventory forget what is gone, and what others have taken over."""
-        compared, own = self.seen.compared, self.seen.own
-        there = compared.live.keys() | compared.unseen
-        left = frozenset(
-            key for key in self.recorded - pruned if key in own or key in there or key not in self.seen.members
-        )
+        gone = (self.seen.members - self.seen.left) | pruned
+        left = self.recorded - gone  # others may have written it meanwhile
         if left != self.recorded:
             self.site.inventory(self.application).shrink(left)
             self.memory.members = left
