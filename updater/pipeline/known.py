@@ -13,7 +13,7 @@ from updater.model.application import Application
 from updater.pipeline.catalogue import Catalogue, TreeOf
 from updater.pipeline.sources import PATIENCE, Question, Sources, Tree
 from updater.pipeline.world import Assigned, Memory, World
-from updater.sync.destinations import cluster_of
+from updater.sync.destinations import IN_CLUSTER, cluster_of
 
 Trees = dict[tuple[str, str], Tree | UpdaterError]
 
@@ -54,7 +54,9 @@ class Looker:
         self._world, self._sources, self._broken = world, sources, broken
         insecure = [one.url for one in settings.repositories if one.insecure]
         self._catalogue = Catalogue(settings.applications, insecure)
-        self._servers = {name: site.cluster.server for name, site in world.sites.items()}
+        here = {one.name for one in settings.clusters if one.in_cluster}
+        servers = ((name, IN_CLUSTER if name in here else site.cluster.server) for name, site in world.sites.items())
+        self._servers = dict(servers)
         by_name = {one.name: one for one in settings.repositories}
         self._branches = {
             entry.repository: by_name[entry.repository] for entry in settings.applications if entry.repository
