@@ -1,18 +1,23 @@
-"""The whole path: a pushed tag becomes one line in Git, on every kind of server that is installed here."""
+"""The whole path: a pushed tag becomes one line in Git, on every kind of server, and runs in two clusters."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.lab.fleet import application, deployment, written
 from tests.lab.git import SERVERS, git
-from tests.lab.path import WholePath, changed_lines, commits, head, manifest, trailers
+from tests.lab.path import Daemon, WholePath, changed_lines, commits, head, manifest, trailers
 from tests.lab.registry import INSTALLED, Auth, Flavour
+from updater.demo.cluster import ClusterServer
+from updater.demo.sink import MessageSink
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +96,70 @@ def _assert_shape(document: Any, image: str, after: str) -> None:
     assert commit == {"repository": "fleet", "branch": "main", "revision": after, "files": ["apps/api.yaml"]}
     assert message.startswith(f"Update {image} to 1.5.0\n\n- {image} 1.4.2 -> 1.5.0 in apps/api.yaml:11\n")
     assert re.search(rf"^Image-Update: {re.escape(image)} 1\.4\.2 -> 1\.5\.0$", message, re.MULTILINE)
+
+
+PATIENCE = 60.0  # seconds; alone it takes three
+
+
+def test_a_pushed_tag_runs_in_two_clusters_and_that_is_told(tmp_path: Path) -> None:
+    """A tag, one commit, two clusters that are healthy with it, a message: all by one `updater run`."""
+    with (
+        WholePath.embedded(tmp_path) as path,
+        ClusterServer(tmp_path / "cloud") as cloud,
+        ClusterServer(tmp_path / "idc") as idc,
+        MessageSink() as sink,
+    ):
+        image = path.image("acme/shop")
+        path.push("acme/shop", "1.4.1")
+        files = {"apps/shop/all.yaml": written(deployment("1.4.1", image))}
+        bare = path.create("fleet", files)
+        apps = [application(f"shop-{name}", name, path.git.url("fleet"), labels={"consistency-group": "shop"})
+                for name in ("cloud", "idc")]  # fmt: skip
+        path.create("apps", {f"applications/{one['metadata']['name']}.yaml": written(one) for one in apps})
+        path.configure(
+            [path.entry("acme/shop", range="1.x", poll={"interval": "1s", "jitter": "0s"})],
+            ["fleet", "apps"],
+            clusters=[{"name": name, "kubeconfig": f"file:{one.kubeconfig}"}
+                      for name, one in (("cloud", cloud), ("idc", idc))],
+            applications=[{"repository": "apps"}],
+            sync={"poll": "1h"},
+            notifications={
+                "channels": [{"kind": "dingtalk", "token": "env:LAB_REGISTRY_PASSWORD", "base_url": sink.url}],
+                "routes": [{"events": ["image_updated", "sync_succeeded"], "channels": ["dingtalk"], "group": "1s"}],
+            },
+        )  # fmt: skip
+        before = head(bare)
+
+        with Daemon(path) as daemon:
+            _until(lambda: [_runs(one) for one in (cloud, idc)] == [f"{image}:1.4.1"] * 2)
+            path.push("acme/shop", "1.5.0")
+            _until(lambda: [_runs(one) for one in (cloud, idc)] == [f"{image}:1.5.0"] * 2)
+            _until(lambda: [_told(sink, "shop updated: 1.4.1 -> 1.5.0"), _told(sink, "shop-cloud to cloud succeeded"),
+                            _told(sink, "shop-idc to idc succeeded")] == [1, 2, 2])  # fmt: skip
+            assert len(commits(bare, before)) == 1
+            _until(lambda: _standing(path) == [("shop-cloud", "Synced", "Healthy"), ("shop-idc", "Synced", "Healthy")])
+            daemon.ask()
+            assert daemon.end() == 0
+        assert not [event for event in daemon.events if event.get("level") == "error"]
+        assert path.run("apps", "--differ", "--json").json["differ"] == {}
+
+
+def _told(sink: MessageSink, words: str) -> int:
+    return sum(text.count(words) for text in sink.texts)
+
+
+def _runs(cluster: ClusterServer) -> str:
+    found = cluster.get("Deployment", "shop", "shop", "apps")
+    return str(found["spec"]["template"]["spec"]["containers"][0]["image"]) if found else ""
+
+
+def _standing(path: WholePath) -> list[tuple[str, str, str]]:
+    rows = path.run("apps", "--json").json["applications"]
+    return [(row["name"], row["sync"], row["health"]) for row in rows]
+
+
+def _until(true: Callable[[], bool]) -> None:
+    end, pause = time.monotonic() + PATIENCE, threading.Event()
+    while not true():
+        assert time.monotonic() < end
+        pause.wait(0.05)
