@@ -192,6 +192,29 @@ def test_a_hook_that_failed_is_tried_again_though_all_objects_are_in_sync(lab: D
     assert (ended(stepped), stepped.status.attempts) == ((Phase.SUCCEEDED, ""), 0)
 
 
+def test_a_sync_that_was_killed_before_its_last_hook_runs_it_after_all(lab: DeliveryLab) -> None:
+    lab.commit(config(), job("smoke", hook="PostSync"))
+    lab.step(application())
+    lab.delete("/apis/batch/v1/namespaces/shop/jobs/smoke?propagationPolicy=Background")
+    lab.memories.clear()  # nobody could note that there was a sync
+    assert ended(lab.step(application())) == (Phase.SUCCEEDED, "")
+    assert lab.names("Job", group="batch") == ["smoke"]
+
+
+def test_a_hook_that_alone_is_another_one_runs_and_only_once(lab: DeliveryLab) -> None:
+    lab.commit(config(), job("migrate", hook="PreSync"))
+    lab.step(application())
+    lab.commit(config(), job("migrate", "r.example.com/job:2", hook="PreSync"))
+    lab.step(application())
+    uid = lab.got("Job", "migrate", "shop", "batch")["metadata"]["uid"]
+    lab.restart()
+    lab.later(hours=1)
+    assert lab.step(application()).status.sync is SyncStatus.SYNCED
+    job_now = lab.got("Job", "migrate", "shop", "batch")
+    assert job_now["metadata"]["uid"] == uid
+    assert job_now["spec"]["template"]["spec"]["containers"][0]["image"].endswith(":2")
+
+
 DELETED: dict[str, tuple[str, str, list[str], bool]] = {
     "the next is made": ("BeforeHookCreation", "1", ["h"], True),
     "it succeeded": ("HookSucceeded", "1", [], True),

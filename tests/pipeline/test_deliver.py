@@ -371,6 +371,19 @@ def test_what_git_has_no_more_is_removed_after_all_others_were_applied(shop: Del
     assert b'"uid"' in writes[2].body
 
 
+def test_what_is_on_its_way_out_is_no_drift(shop: DeliveryLab) -> None:
+    """A finalizer may take its time; the removal is not repeated, and not forgotten before it is done."""
+    shop.commit(config(metadata={"finalizers": ["example.com/wait"]}), deployment())
+    shop.step(application())
+    shop.commit(deployment())
+    assert shop.step(application()).status.sync is SyncStatus.SYNCED
+    shop.asked()
+    shop.later(hours=1)
+    assert shop.step(application(), fresh=True).status.sync is SyncStatus.SYNCED
+    assert shop.asked() == []
+    assert shop.names("ConfigMap") == ["settings"]
+
+
 def test_what_git_has_no_more_stays_without_prune(shop: DeliveryLab) -> None:
     one = application(automated={"selfHeal": True})
     shop.commit(deployment())
@@ -467,6 +480,7 @@ def test_an_inventory_that_names_what_is_gone_is_tidied(shop: DeliveryLab) -> No
     assert shop.step(application()).status.sync is SyncStatus.SYNCED
     assert shop.recorded() == ["settings", "web"]
     shop.server.script = None
+    assert shop.names("ConfigMap") == []
     shop.restart()
     shop.step(application())
     assert shop.recorded() == ["web"]

@@ -143,7 +143,7 @@ class ApplicationStatus:
 
     revision   the commit that it was last compared with; applied: the one that was last applied without a failure
     rendered   a hash of what was rendered: what is told hangs on it, and not on the commit
-    attempted  the same of the last sync
+    attempted  the same of the last sync; hooked: what stands for the hooks that ran last, all of them to their end
     health_at  since when its health is what it is
     attempts   syncs in a row that failed, or healed what came back
     retry_at   not before: the next attempt
@@ -168,6 +168,7 @@ class ApplicationStatus:
     stale: str = ""
     resources: tuple[ResourceStatus, ...] = ()
     attempted: str = ""
+    hooked: str = ""
     home: str = ""
     options: tuple[str, ...] = ()
     cascade: bool = False

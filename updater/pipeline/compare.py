@@ -52,6 +52,11 @@ class Desired:
     sure: bool = True
 
     @property
+    def hooked(self) -> str:
+        """What stands for the hooks, empty where there are none."""
+        return digest({str(hook.key): hook.manifest for hook in self.hooks}) if self.hooks else ""
+
+    @property
     def everything(self) -> tuple[Resource, ...]:
         """Members and hooks."""
         return self.members + self.hooks
@@ -171,7 +176,7 @@ class Compared:
     """The outcome of one look.
 
     trouble  what stands in the way of a sync, by object
-    unseen   objects of kinds that are not served now: they may be there, and are not forgotten
+    unseen   what Git has no more and may be there for a while: kinds that are not served now, what is on its way out
     """
 
     differences: tuple[Difference, ...]
@@ -296,6 +301,9 @@ class Comparison:
             self._unseen.add(key)
             return None
         if live is None or set_of(Resource(key, "", live)) not in {"", self._set_id}:
+            return None
+        if live.get("metadata", {}).get("deletionTimestamp"):
+            self._unseen.add(key)
             return None
         self._live[key] = live
         return compare(key, live, None, secret_key=self._secret_key)

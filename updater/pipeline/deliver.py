@@ -101,7 +101,7 @@ class _Step:
     def _rest(self, site: Site, seen: Seen, answer: Go | Wait) -> Stepped:
         """Leave it as it is, and say why where it is out of sync."""
         status = seen.status
-        if status.sync is SyncStatus.SYNCED and not _unfinished(status):
+        if status.sync is SyncStatus.SYNCED and not _unfinished(seen):
             status = self._at_rest(status)
             self._recall(site, seen)
         reason, until = (answer.reason, answer.until) if isinstance(answer, Wait) else ("", None)
@@ -196,7 +196,7 @@ class _Step:
         if self.ask.by_hand:
             return Go(None, "asked for")
         status, last = seen.status, seen.status.last
-        unfinished, known = _unfinished(status), status.attempted == status.rendered
+        unfinished, known = _unfinished(seen), status.attempted == status.rendered
         if last is not None and known and not unfinished:
             last = replace(last, revision=status.revision)
         out = {one.key for one in status.resources if one.sync is SyncStatus.OUT_OF_SYNC}
@@ -208,7 +208,7 @@ class _Step:
             pruning=seen.pruning,
             last=last,
             attempts=status.attempts,
-            source_changed=not known,
+            source_changed=not known or (unfinished and not _failed(status)),
         )
         return auto(self.application, scene, self.now, self.world.jitter())
 
@@ -226,6 +226,8 @@ class _Step:
         self.memory.looks = 0
         if self.world.stop.is_set() and status.last is not None and status.last.phase is Phase.ERROR:
             return Stepped(replace(status, last=before.last))  # it is no failure: whoever starts next goes on
+        if answer.resources is None and not _failed(status):
+            status = replace(status, hooked=seen.wanted.hooked)
         return replace(self._settled(status, before), wanted=seen.wanted)
 
     def _settled(self, status: ApplicationStatus, before: ApplicationStatus) -> Stepped:
@@ -280,12 +282,17 @@ class _Step:
         return Stepped(replace(before, sync=sync, message=error), again=LATER)
 
 
-def _unfinished(status: ApplicationStatus) -> bool:
-    """Whether the last sync failed: then there is another one, though all objects are as they should.
-
-    Hooks, and waves that were waited for in vain, are seen in no object.
-    """
+def _failed(status: ApplicationStatus) -> bool:
+    """Whether the last sync failed."""
     return status.last is not None and status.last.phase is not Phase.SUCCEEDED
+
+
+def _unfinished(seen: Seen) -> bool:
+    """Whether there is to be a sync though all objects are as they should: no object tells what hooks and waves did.
+
+    The last one failed, or was killed before its hooks had run; or only the hooks are others than before.
+    """
+    return _failed(seen.status) or seen.status.hooked != seen.wanted.hooked != ""
 
 
 def _repeats(last: SyncResult, before: ApplicationStatus) -> bool:
