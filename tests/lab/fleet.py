@@ -186,11 +186,13 @@ class Fleet:
 
 
 @contextmanager
-def fleet(folder: Path, *clusters: str, sync: Json | None = None, **sections: Any) -> Iterator[Fleet]:
-    """Start the servers of a fleet; `sync` and the others are sections of its configuration."""
+def fleet(
+    folder: Path, *clusters: str, sync: Json | None = None, rollout: float | None = 0.05, **sections: Any
+) -> Iterator[Fleet]:
+    """Start the servers of a fleet; `sync` and `sections` are those of its configuration."""
     with ExitStack() as stack:
         git_server = stack.enter_context(GitServer(folder / "git"))
-        found = {name: stack.enter_context(ClusterServer(folder / name)) for name in clusters}
+        found = {name: stack.enter_context(ClusterServer(folder / name, rollout=rollout)) for name in clusters}
         (folder / "data").mkdir()
         made = Fleet(folder, git_server, found, None, sync=sync or {}, sections=sections)  # type: ignore[arg-type]
         made.database = stack.enter_context(closing(open_state(load(made.configure(), {}))))

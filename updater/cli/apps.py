@@ -147,7 +147,9 @@ def _loop(ctx: typer.Context, config: Config) -> Iterator[tuple[World, Known, Te
         for name, status in Applications(database).read(known.assigned.keys()).items():
             one = known.assigned[name]
             one.memory.status = status if status.cluster == one.cluster else None
-        yield found.world, known, Teller(settings, Journal(database))
+        teller = Teller(settings, Journal(database))
+        found.world.started = teller.started
+        yield found.world, known, teller
 
 
 def _step(world: World, known: Known, name: str, **ask: Any) -> Stepped:
@@ -218,12 +220,14 @@ def _row(status: ApplicationStatus) -> dict[str, Any]:
 
 
 def _failures(known: Known, statuses: list[ApplicationStatus]) -> list[dict[str, Any]]:
+    from updater.errors import UpdaterError
+
     found = [{"what": "applications", "error": problem, "retry_at": None} for problem in known.problems]
-    found += [
-        {"what": f"application {one.name}", "error": one.stale or one.message, "retry_at": None}
-        for one in statuses
-        if one.stale or one.sync.value == "Unknown"
-    ]
+    for one in statuses:
+        tree = known.tree(one.name)
+        git = str(tree) if isinstance(tree, UpdaterError) else ""
+        if error := one.stale or git or (one.message if one.sync.value == "Unknown" else ""):
+            found.append({"what": f"application {one.name}", "error": error, "retry_at": None})
     return found
 
 

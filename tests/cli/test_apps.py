@@ -1,0 +1,192 @@
+"""`updater apps`, `diff` and `sync`: what they print, how they end, and what they never print."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.fleet import Fleet, application, deployment, fleet, written
+from tests.lab.path import ROOT, Ran
+from updater.demo.cluster.asked import Cut, Hang
+
+SECRET = "hunter2-canary"
+OBJECTS = written(
+    deployment("1.0.0"),
+    {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "stringData": {"password": SECRET}},
+)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Fleet]:
+    with fleet(tmp_path, "cloud", "idc") as made:
+        made.commit({"apps/shop/all.yaml": OBJECTS})
+        made.apply(*made.everywhere(labels={"consistency-group": "shop"}))
+        yield made
+
+
+def run(made: Fleet, *args: str, **sections: Any) -> Ran:
+    """Run a command to its end."""
+    start = time.monotonic()
+    command = [sys.executable, "-W", "error", "-m", "updater", "-c", str(made.configure(**sections)), *args]
+    variables = {"PATH": os.environ["PATH"], "HOME": str(made.folder), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, env=variables, cwd=made.folder, text=True, capture_output=True, timeout=120, check=False
+    )
+    assert SECRET not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - start)
+
+
+def writes(made: Fleet) -> list[str]:
+    return [f"{one.verb} {one.resource}" for cluster in made.clusters.values()
+            for one in cluster.asked(writes=True) if not one.dry_run]  # fmt: skip
+
+
+def test_the_whole_way_by_hand(two: Fleet) -> None:
+    before = run(two, "apps", "--json")
+    assert (before.code, before.err) == (0, "")
+    assert [(row["name"], row["cluster"], row["sync"], row["health"]) for row in before.json["applications"]] == [
+        ("shop-cloud", "cloud", "OutOfSync", "Missing"), ("shop-idc", "idc", "OutOfSync", "Missing"),
+    ]  # fmt: skip
+    assert (before.json["differ"], before.json["failures"]) == ({}, [])
+
+    diff = run(two, "diff", "shop-cloud", "--json")
+    assert diff.code == 0
+    assert [(one["object"], one["verdict"]) for one in diff.json["differences"]] == [
+        ("Deployment.apps shop/shop", "missing"), ("Secret shop/key", "missing"),
+    ]  # fmt: skip
+    assert "+  replicas: 2" in diff.json["differences"][0]["diff"]
+
+    tried = run(two, "sync", "shop-cloud", "--dry-run", "--json")
+    assert (tried.code, {one["message"] for one in tried.json["results"]}) == (0, {"would be done"})
+    assert writes(two) == []
+
+    synced = run(two, "sync", "shop-cloud", "--json")
+    assert synced.code == 0
+    assert [(one["object"], one["action"], one["done"], one["message"], one["taken"])
+            for one in synced.json["results"]] == [
+        ("Namespace shop", "apply", True, "created", []), ("Secret shop/key", "apply", True, "created", []),
+        ("Deployment.apps shop/shop", "apply", True, "created", []),
+    ]  # fmt: skip
+    assert (synced.json["application"]["sync"], synced.json["failures"]) == ("Synced", [])
+    assert two.kinds("") == {"sync_started": 1, "sync_succeeded": 1}
+
+    differ = run(two, "apps", "--differ", "--json")
+    assert set(differ.json["differ"]["shop"]) == {"shop-cloud", "shop-idc"}
+    assert run(two, "diff", "shop-cloud").out == "shop-cloud: Synced, nothing would change\n"
+
+
+def test_what_people_read(two: Fleet) -> None:
+    table = run(two, "apps").out.splitlines()
+    assert table[0].split() == ["NAME", "CLUSTER", "SYNC", "HEALTH", "REVISION", "WHY"]
+    assert table[1].rstrip().endswith("Deployment.apps shop/shop: not in the cluster (and 1 more)")
+    diff = run(two, "diff", "shop-idc").out
+    assert "--- Deployment.apps shop/shop in the cluster\n+++ Deployment.apps shop/shop in Git\n" in diff
+    assert "+  password: hidden:" in diff
+    assert run(two, "sync", "shop-idc").out.splitlines()[-1].startswith("shop-idc: Succeeded, Synced, ")
+
+
+def test_a_difference_names_fields_and_who_owns_them(two: Fleet) -> None:
+    assert run(two, "sync", "shop-cloud").code == 0
+    two.commit({"apps/shop/all.yaml": written(deployment("1.1.0"))})
+    found = run(two, "diff", "shop-cloud", "--json").json["differences"]
+    changed = {one["object"]: one for one in found}
+    assert changed["Deployment.apps shop/shop"]["verdict"] == "changed"
+    [field] = changed["Deployment.apps shop/shop"]["fields"]
+    assert field == {"field": '.spec.template.spec.containers[name="web"].image', "managers": "updater"}
+    assert changed["Secret shop/key"]["verdict"] == "extra"
+
+
+@pytest.mark.parametrize("command", ["apps", "diff", "sync"])
+def test_a_cluster_that_cannot_be_reached_is_exit_1_at_once(two: Fleet, command: str) -> None:
+    two.clusters["cloud"].script = lambda _: Cut()
+    ran = run(two, command, *(["shop-cloud"] if command != "apps" else []), "--json")
+    assert ran.code == 1
+    assert ran.seconds < 15
+    [failure] = ran.json["failures"]
+    assert failure["what"] == "application shop-cloud"
+    assert "cluster cloud" in failure["error"]
+    shown = run(two, command, *(["shop-cloud"] if command != "apps" else []))
+    assert shown.code == 1
+    assert "failed: application shop-cloud: version at cluster cloud: the connection broke" in shown.err
+
+
+def test_the_others_are_shown_beside_a_cluster_that_hangs(two: Fleet) -> None:
+    two.clusters["cloud"].script = lambda _: Hang()
+    ran = run(two, "apps", "--json")
+    assert ran.code == 1
+    assert [(row["name"], row["sync"]) for row in ran.json["applications"]][1] == ("shop-idc", "OutOfSync")
+
+
+def test_a_sync_is_tried_once(two: Fleet) -> None:
+    bad = deployment("1.0.0")
+    bad["spec"]["replicas"] = "many"
+    two.commit({"apps/shop/all.yaml": written(bad)})
+    ran = run(two, "sync", "shop-cloud")
+    assert ran.code == 1
+    assert "shop-cloud: Failed" in ran.out
+    assert "sync_failed" in two.kinds()
+
+
+def test_an_old_success_is_no_success_of_now(two: Fleet) -> None:
+    """What was synced before stays stored; Git cannot be read now."""
+    assert run(two, "sync", "shop-cloud").code == 0
+    two.apply(application("shop-cloud", "cloud", f"{two.git.url}/gone.git"))
+    ran = run(two, "sync", "shop-cloud", "--json")
+    assert (ran.code, ran.json["results"]) == (1, [])
+    assert "gone" in ran.json["failures"][0]["error"]
+
+
+@pytest.mark.parametrize("command", ["diff", "sync"])
+def test_an_unknown_application_is_exit_2_and_nothing_is_done(two: Fleet, command: str) -> None:
+    ran = run(two, command, "shop-clod", "--json")
+    assert ran.code == 2
+    assert [(one["what"], "'shop-clod': shop-cloud" in one["error"]) for one in ran.json["failures"]] == [
+        ("usage", True)
+    ]
+    shown = run(two, command, "shop-clod")
+    assert (shown.code, shown.out, "no application is named 'shop-clod'" in shown.err) == (2, "", True)
+
+
+def test_an_application_that_cannot_be_used_is_exit_1_with_the_reason(two: Fleet) -> None:
+    two.apply(application("shop-cloud", "nowhere", two.url))
+    ran = run(two, "sync", "shop-cloud")
+    assert (ran.code, ran.out) == (1, "")
+    assert "unknown cluster 'nowhere'" in ran.err
+    listed = run(two, "apps", "--json")
+    assert (listed.code, [row["name"] for row in listed.json["applications"]]) == (1, ["shop-idc"])
+
+
+@pytest.mark.parametrize(("section", "word"), [("clusters", "clusters"), ("applications", "applications")])
+def test_a_configuration_without_clusters_is_exit_2(two: Fleet, section: str, word: str) -> None:
+    ran = run(two, "apps", **{section: []})
+    assert (ran.code, ran.out) == (2, "")
+    assert f"the configuration has no {word}" in ran.err
+
+
+def test_a_kubeconfig_that_cannot_be_read_is_said_and_the_others_are_shown(two: Fleet) -> None:
+    two.clusters["cloud"].kubeconfig.write_text("{")
+    ran = run(two, "apps", "--json")
+    assert (ran.code, [row["name"] for row in ran.json["applications"]]) == (1, ["shop-idc"])
+    [failure] = ran.json["failures"]
+    assert "cluster cloud" in failure["error"]
+    assert failure["error"].endswith("; 1 applications wait")
+
+
+def test_beside_a_daemon_a_sync_is_done_and_told_once(two: Fleet) -> None:
+    """The daemon sees it in the cluster, and has nothing left to do."""
+    hand: Any = {"automated": None}
+    two.apply(*two.everywhere(**hand))
+    with two.running():
+        two.until(lambda: set(two.statuses()) == {"shop-cloud", "shop-idc"})
+        assert run(two, "sync", "shop-cloud").code == 0
+        assert run(two, "apps", "--json").code == 0
+        assert run(two, "sync", "shop-idc").code == 0
+    assert two.kinds("") == {"sync_started": 2, "sync_succeeded": 2}
