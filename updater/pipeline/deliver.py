@@ -77,6 +77,7 @@ class _Step:
         before = self.before
         try:
             stepped = self._run(tree, before)
+            self.memory.unread = None
         except Unreachable as err:
             stepped = Stepped(replace(before, stale=before.stale or redact(str(err))), again=UNREACHED)
         except (GitError, ManifestError, ClusterError, ValueError) as err:
@@ -276,7 +277,7 @@ class _Step:
                 last=before.last if told else last, stale="",
             )  # fmt: skip
             return Stepped(status, again=LATER)
-        since = before.compared_at or self.now
+        since = self.memory.unread = self.memory.unread or self.now
         fresh = before.sync is not SyncStatus.UNKNOWN and self.now - since < standings.GRACE
         sync = before.sync if fresh else SyncStatus.UNKNOWN
         return Stepped(replace(before, sync=sync, message=error), again=LATER)

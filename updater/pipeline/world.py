@@ -50,6 +50,7 @@ class Memory:
 
     members  what its inventory names, as it was read at `read_at`
     looks    in a row at an application on its way to health
+    unread   since when Git cannot be read
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -59,6 +60,7 @@ class Memory:
     kept: Kept = field(default_factory=Kept)
     status: ApplicationStatus | None = None
     looks: int = 0
+    unread: datetime | None = None
 
 
 @dataclass(slots=True)
