@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from updater.errors import GitError
 from updater.model.health import Health
 from updater.model.resource import Key
 from updater.model.sync import Phase, SyncStatus
+from updater.store.applications import document
 
 WEB = "/apis/apps/v1/namespaces/shop/deployments/web"
 SETTINGS = "/api/v1/namespaces/shop/configmaps/settings"
@@ -256,6 +258,14 @@ def test_an_object_that_lost_its_marks_gets_them_again(shop: DeliveryLab) -> Non
     assert shop.step(application()).status.sync is SyncStatus.SYNCED
     assert shop.asked()[1:] == ["patch configmaps settings"]
     assert shop.got("ConfigMap", "settings", "shop")["metadata"]["labels"]
+
+
+def test_a_namespace_that_somebody_removed_comes_back_with_all_that_was_in_it(shop: DeliveryLab) -> None:
+    shop.delete("/api/v1/namespaces/shop")
+    assert shop.names("ConfigMap") == []
+    shop.later(hours=1)
+    assert shop.step(application()).status.sync is SyncStatus.SYNCED
+    assert (shop.names("ConfigMap"), shop.recorded()) == (["settings"], ["settings", "web"])
 
 
 IGNORED: dict[str, Any] = {
@@ -574,6 +584,25 @@ def test_manifests_that_cannot_be_read_change_nothing(shop: DeliveryLab) -> None
     assert shop.step(application()).status.sync is SyncStatus.SYNCED
 
 
+WRONG: dict[str, tuple[Any, str]] = {
+    "a wave": (config(sync_wave="x"), "found 'x' in argocd.argoproj.io/sync-wave"),
+    "an option": (config(sync_options="Prone=false"), "unknown sync option 'Prone=false'"),
+    "a hook": (config(hook="Never"), "found 'Never' in argocd.argoproj.io/hook"),
+    "an owner": (config(metadata={"ownerReferences": [{"kind": "x"}]}), "found ownerReferences"),
+    "a prefix for a name": (config("", metadata={"name": None, "generateName": "x-"}), "only a generateName"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "named"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_with_a_manifest_is_said_and_no_sync_begins(lab: DeliveryLab, wrong: Any, named: str) -> None:
+    lab.commit(config("fine"), wrong)
+    for _ in range(3):
+        status = lab.step(application()).status
+        assert (status.sync, named in status.message) == (SyncStatus.UNKNOWN, True), status.message
+        lab.later(minutes=1)
+    assert (lab.begun, lab.asked()) == ([], [])
+
+
 # --- by hand -------------------------------------------------------------------------------------------------------
 
 
@@ -626,7 +655,7 @@ def test_values_of_secrets_are_nowhere(lab: DeliveryLab, caplog: pytest.LogCaptu
         caplog.text,
         *(str(one.compared and [(d.before, d.after) for d in one.compared.differences]) for one in told),
     ]
-    words += [repr(one.status.last) for one in told]
+    words += [json.dumps(document(one.status)) for one in told]  # what the state keeps
     assert "hidden:" in str(words)
     for spelled in ("canary", "Y2FuYXJ5"):
         assert not [text for text in words if spelled in text]

@@ -26,7 +26,7 @@ from updater.sync.diff import compare, respect, without
 from updater.sync.ignore import merged
 from updater.sync.inventory import identity, member, set_of
 from updater.sync.managed import only, trees
-from updater.sync.options import Conflicts, Options, hook, options
+from updater.sync.options import Conflicts, Options, hook, options, wave
 
 AT_ONCE = 8  # objects at a time
 IMAGES = frozenset({"image"})
@@ -88,8 +88,12 @@ def desired(application: Application, key: str, rendered: Rendered, cluster: Clu
         placed, known = _placed(resource, application, cluster, scopes)
         sure = sure and known
         try:
+            wave(placed)  # what is wrong with it, or with its options, is said before anything is done
+            options(placed, application.policy.options)
             if hook(placed) is not None:
                 hooks.append(placed)
+            elif not placed.manifest["metadata"].get("name"):
+                raise ValueError(f"{placed.key}: found only a generateName, expected metadata.name")
             else:
                 members.append(member(placed, application.name, set_id))
         except ValueError as err:
