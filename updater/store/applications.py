@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -89,7 +89,8 @@ def write_deliveries(connection: Connection, found: Sequence[Delivered], keep: M
 
 def document(status: ApplicationStatus) -> dict[str, Any]:
     """Return a status as JSON knows it; of a sync what matters most."""
-    found = asdict(status)
+    found = asdict(replace(status, last=None, resources=()))  # it would copy all manifests of a sync
+    found["resources"] = [_object(one) for one in status.resources]
     for name in ("health_at", "retry_at", "compared_at"):
         found[name] = _text(getattr(status, name))
     if status.last is not None:
@@ -105,6 +106,16 @@ def document(status: ApplicationStatus) -> dict[str, Any]:
             ],
         }  # fmt: skip
     return found
+
+
+def _object(one: ResourceStatus) -> dict[str, Any]:
+    key, health = one.key, one.health
+    return {
+        "key": {"group": key.group, "kind": key.kind, "namespace": key.namespace, "name": key.name},
+        "sync": one.sync,
+        "health": health and {"health": health.health, "message": health.message},
+        "message": one.message,
+    }
 
 
 def status_of(found: Mapping[str, Any]) -> ApplicationStatus:

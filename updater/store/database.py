@@ -8,6 +8,7 @@ SQLite itself does not wait: it upgrades a read lock, and fails at once while an
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,9 +41,14 @@ BUSY = 10.0  # seconds that a writer waits for another
 
 
 class Database:
-    """The state at a SQLAlchemy URL; tables are made when they are missing. Raises StoreError."""
+    """The state at a SQLAlchemy URL; tables are made when they are missing. Raises StoreError.
+
+    writing  who writes from many threads takes this before the transaction: SQLite itself wakes none of those that
+             wait for one another, they sleep and try again
+    """
 
     def __init__(self, url: str) -> None:
+        self.writing = threading.Lock()
         with _as_store_error(url):
             parsed = make_url(url)
             self.name = parsed.render_as_string(hide_password=True)

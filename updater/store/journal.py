@@ -120,7 +120,7 @@ class Journal:
 
         `items` and `subjects` are those that it asks about, None for all: a state may know many. So are `applications`.
         """
-        with self._database.transaction() as connection:
+        with self._database.writing, self._database.transaction() as connection:
             _lock(connection)
             standing = _standing(connection, now, items, subjects)
             if applications:
