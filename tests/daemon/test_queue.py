@@ -147,3 +147,17 @@ def test_a_thousand_are_taken_in_no_time() -> None:
     start = time.thread_time()
     assert taken(queue, 10_000)[0] == "app-9999"
     assert time.thread_time() - start < 1
+
+
+def test_a_queue_rests_while_nothing_is_due_that_nobody_works_on() -> None:
+    queue, now = Queue(), time.monotonic()
+    assert queue.rests()
+    queue.add("a", now)
+    queue.add("later", now + 1000)
+    assert not queue.rests()
+    assert queue.take() == "a"
+    assert queue.rests()
+    queue.add("a", now)
+    assert queue.rests()
+    queue.done("a")
+    assert not queue.rests()

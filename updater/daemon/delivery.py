@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -148,6 +148,8 @@ class Delivery:
         end = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
+        with suppress(StoreError):  # what was noted is no news: it is found again
+            self._teller.settle()
         return not any(thread.is_alive() for thread in self._threads)
 
     # --- Git -----------------------------------------------------------------------------------------------------
@@ -291,11 +293,15 @@ class Delivery:
         if stepped.wanted is not None:
             self._owners.update(((cluster, resource.key), name) for resource in stepped.wanted.members)
         self._reached(cluster, name, stepped.status.stale)
-        if told is None or ended or drifting != stepped.drifting or _content(told) != _content(stepped.status):
+        if told is None or ended or drifting != stepped.drifting or _news(told) != _news(stepped.status):
             self._teller.stepped(one, known.repositories[name], stepped, now, ended=ended)
-            self._told[name] = stepped.status, stepped.drifting
             self._log(name, stepped)
+        elif told.revision != stepped.status.revision:
+            self._teller.noted(stepped.status)
+        self._told[name] = stepped.status, stepped.drifting
         self._again(cluster, name, stepped)
+        if self._queues[cluster].rests():
+            self._teller.settle()
 
     def _remove(self, cluster: str, name: str) -> None:
         """Remove the objects of an application that is gone, if that is to be; once it is done it is forgotten."""
@@ -349,6 +355,9 @@ class Delivery:
             )  # fmt: skip
 
 
-def _content(status: ApplicationStatus) -> ApplicationStatus:
-    """Return what of a status is news: not when it was looked at, and not in which words a cluster is away."""
-    return replace(status, compared_at=None, stale="stale" if status.stale else "")
+def _news(status: ApplicationStatus) -> ApplicationStatus:
+    """Return what of a status is news.
+
+    Not when it was looked at, not a commit that changes nothing of it, and not in which words a cluster is away.
+    """
+    return replace(status, compared_at=None, revision="", applied="", stale="stale" if status.stale else "")

@@ -43,6 +43,12 @@ class Queue:
                 self._changed.wait(None if at is None else at - time.monotonic())
             return None
 
+    def rests(self) -> bool:
+        """Say whether nothing is due now that nobody works on."""
+        with self._changed:
+            at, _ = self._first()
+            return at is None or at > time.monotonic()
+
     def done(self, name: str) -> None:
         """Give one back."""
         with self._changed:
