@@ -216,9 +216,12 @@ class Comparison:
         """Compare every member, and look for what is there beside them. Raises Unreachable."""
         own = {resource.key for resource in wanted.members}
         extra = sorted(set(inventory) - own)
-        with ThreadPoolExecutor(min(AT_ONCE, len(own) + len(extra)) or 1, thread_name_prefix="compare") as pool:
-            found = list(pool.map(self._member, wanted.members))
-            found += [one for one in pool.map(self._extra, extra) if one is not None]
+        if own <= self._kept.verdicts.keys():  # hardly a request: memory has them, and threads cost more than looking
+            compared = [*map(self._member, wanted.members), *map(self._extra, extra)]
+        else:
+            with ThreadPoolExecutor(min(AT_ONCE, len(own) + len(extra)) or 1, thread_name_prefix="compare") as pool:
+                compared = [*pool.map(self._member, wanted.members), *pool.map(self._extra, extra)]
+        found = [one for one in compared if one is not None]
         self._kept.verdicts = {key: kept for key, kept in self._kept.verdicts.items() if key in own}
         return Compared(tuple(found), self._live, self._trouble, frozenset(self._unseen))
 
@@ -239,8 +242,8 @@ class Comparison:
         wanted = spared(resource, live, self._application.ignored) if chosen.respect_ignored else resource
         known = digest(wanted.manifest), version_of(live)
         last = self._kept.verdicts.get(key)
-        unmoved = last is not None and owner == self._set_id and self._unmoved(key, live, last[2])
-        if last is not None and last[0] == known[0] and (last[1] == known[1] or unmoved):
+        same = last is not None and last[0] == known[0]
+        if last and same and (last[1] == known[1] or (owner == self._set_id and self._unmoved(key, live, last[2]))):
             self._kept.verdicts[key] = (*known, last[2])
             return last[2]
         found = self._tried(wanted, live, chosen)
