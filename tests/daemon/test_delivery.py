@@ -304,4 +304,4 @@ def test_a_pass_over_a_thousand_that_are_as_they_should_asks_nothing_and_takes_l
             made.until(lambda: made.stored_at(head) == number, 100)
             spent = time.process_time() - start
         assert [f"{one.verb} {one.resource} {one.name}" for one in cloud.asked() if one.verb != "watch"] == []
-        assert spent < 6, spent
+        assert spent < 10, spent  # the servers' part, and that of the state, in it; alone it is three

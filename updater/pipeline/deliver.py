@@ -151,10 +151,11 @@ class _Step:
         target = Target(
             site.cluster.version(), frozenset(site.cluster.api_versions()), self.application.destination.namespace
         )
-        files = front.files(tree)
+        files = self.world.files(tree)
         key = front.cache_key(files, self.application, target)
         if known is None or known.key != key or not known.sure or self.ask.fresh:
-            rendered = front.render(files, self.application, target)
+            with self.world.renders:
+                rendered = front.render(files, self.application, target)
             self.memory.wanted = known = desired(self.application, key, rendered, site.cluster)
         site.follow(frozenset((r.key.group, r.key.kind, r.version) for r in known.members))
         return known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,9 +20,12 @@ from updater.errors import ClusterError
 from updater.model.application import Application, ApplicationStatus
 from updater.model.resource import Key
 from updater.pipeline.compare import Compared, Desired, Kept, home
+from updater.pipeline.sources import Tree
+from updater.renderers.files import Files
 from updater.renderers.front import Front
 from updater.transport import lock as locks
 
+VIEWS = 16  # commits whose files are kept in view
 LOCK_WAIT = 600.0  # seconds to wait for another process that syncs the same application
 
 Json = dict[str, Any]
@@ -97,6 +101,19 @@ class World:
     started: Callable[[Application, str, str], object] = lambda _application, _cluster, _revision: None
     stop: threading.Event = field(default_factory=threading.Event)
     jitter: Callable[[], float] = lambda: 0.5
+    renders: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(os.cpu_count() or 2))
+    _files: OrderedDict[tuple[Path, str], Files] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def files(self, tree: Tree) -> Files:
+        """Return the files of a commit, one view for all applications: what it has worked out serves them all."""
+        key = tree.clone.folder, tree.revision
+        with self._lock:
+            if key not in self._files:
+                self._files[key] = self.front.files(tree)
+                while len(self._files) > VIEWS:
+                    self._files.popitem(last=False)
+            return self._files[key]
 
 
 @dataclass(frozen=True, slots=True)
