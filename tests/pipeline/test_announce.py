@@ -50,7 +50,7 @@ class Stage:
         self.journal, self.outbox = Journal(self.database), Outbox(self.database)
 
     def write(self, plan: Any, subjects: set[str] | None, names: tuple[str, ...] = ()) -> list[str]:
-        self.journal.write(routed(plan, self.settings, self.now), self.now, (), subjects, names)
+        self.journal.deliver(routed(plan, self.settings, self.now), self.now, subjects, names)
         return self.told()
 
     def told(self) -> list[str]:

@@ -381,3 +381,20 @@ def test_documents_of_events_survive_the_way_through_the_state(database: Databas
     assert (read, json.loads(json.dumps(read.as_json()))) == (event, event.as_json())
     with database.transaction() as connection:
         assert connection.execute(select(threads)).all() == []
+
+
+def test_a_hold_that_is_over_is_left_to_those_who_tell_of_it(tmp_path: Path) -> None:
+    """The second loop writes all the time, and nobody there would tell."""
+    database = Database(f"sqlite:///{tmp_path}/state.db")
+    Holds(database).hold("api", "freeze", AT, until=AT)
+    journal = Journal(database)
+    journal.deliver(lambda _: Writing(), AT, {""})
+    told: dict[str, str] = {}
+
+    def plan(known: Standing) -> Writing:
+        told.update(known.expired)
+        return Writing()
+
+    journal.write(plan, AT)
+    assert told == {"api": "freeze"}
+    database.close()

@@ -89,4 +89,4 @@ class Teller:
         now: datetime,
         applications: tuple[str, ...] = (),
     ) -> None:
-        self._journal.write(routed(plan, self._settings, now), now, (), subjects, applications)
+        self._journal.deliver(routed(plan, self._settings, now), now, subjects, applications)

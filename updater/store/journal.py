@@ -7,7 +7,7 @@ sees what the one before it told, so that nothing is told twice and nothing is l
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select, update
@@ -114,18 +114,42 @@ class Journal:
         now: datetime,
         items: Collection[str] | None = None,
         subjects: Collection[str] | None = None,
-        applications: Collection[str] = (),
     ) -> Writing:
         """Store what `plan` makes of what is known; nothing, if it raises.
 
-        `items` and `subjects` are those that it asks about, None for all: a state may know many. So are `applications`.
+        `items` and `subjects` are those that it asks about, None for all: a state may know many.
         """
+        return self._write(plan, now, lambda connection: _standing(connection, now, items, subjects))
+
+    def deliver(
+        self,
+        plan: Callable[[Standing], Writing],
+        now: datetime,
+        subjects: Collection[str] | None,
+        applications: Collection[str] = (),
+    ) -> Writing:
+        """Store what `plan` makes of what is known of the second loop: conditions of `subjects`, and `applications`.
+
+        Nothing is asked about images, and above all no hold that is over is taken notice of: who asks tells of it.
+        """
+
+        def standing(connection: Connection) -> Standing:
+            found = _conditions(connection, subjects)
+            ids = {condition.event for condition in found.values()}
+            told, doubtful = _told(connection, ids, now)
+            known = read_applications(connection, applications) if applications else {}
+            return Standing(
+                conditions=found, events=_events(connection, ids), told=told, doubtful=doubtful, applications=known
+            )
+
+        return self._write(plan, now, standing)
+
+    def _write(
+        self, plan: Callable[[Standing], Writing], now: datetime, standing: Callable[[Connection], Standing]
+    ) -> Writing:
         with self._database.writing, self._database.transaction() as connection:
             _lock(connection)
-            standing = _standing(connection, now, items, subjects)
-            if applications:
-                standing = replace(standing, applications=read_applications(connection, applications))
-            writing = plan(standing)
+            writing = plan(standing(connection))
             _store(connection, writing, now)
             if chore_is_due(connection, "journal_tidied", now):
                 _tidy(connection, now)
