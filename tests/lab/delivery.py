@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +234,8 @@ class DeliveryLab:
         cluster = self.world.sites["cloud"].cluster
         live = Live(cluster, secret_key=self.world.secret_key)
         self.lives.append(live)
-        site = Site(cluster, lambda key: _seen(cluster, live, key), lambda kinds: _follow(cluster, live, kinds))
+        seen, follow = partial(_seen, cluster, live), partial(_follow, cluster, live)
+        site = Site(cluster, seen, live.version, follow)
         self.world.sites = {"cloud": site}
         return live
 

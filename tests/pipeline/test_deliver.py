@@ -149,6 +149,26 @@ def test_a_second_look_asks_nothing_where_memory_is_fresh(shop: DeliveryLab) -> 
     assert not [one for one in shop.server.asked() if one.verb != "watch"]
 
 
+def test_what_rests_is_compared_again_only_when_something_moved_or_the_resync_comes(shop: DeliveryLab) -> None:
+    live = shop.follow()
+    shop.step(application())
+    shop.settled(live, DEPLOYMENT)
+    shop.settled(live, CONFIG)
+    shop.step(application())
+    revision = shop.commit(config(), deployment(), README__md="nothing of the shop")
+    rested = shop.step(application())
+    assert (rested.status.revision, rested.status.sync, rested.compared) == (revision, SyncStatus.SYNCED, None)
+    shop.edit(SETTINGS, {"data": {"a": "by hand"}})
+    shop.settled(live, CONFIG)
+    assert shop.step(application(automated={"selfHeal": False})).status.sync is SyncStatus.OUT_OF_SYNC
+    shop.edit(SETTINGS, {"data": config()["data"]})
+    shop.settled(live, CONFIG)
+    assert shop.step(application(automated={"selfHeal": False})).compared is not None
+    assert shop.step(application(automated={"selfHeal": False})).compared is None
+    shop.later(seconds=shop.settings.sync.resync)
+    assert shop.step(application(automated={"selfHeal": False})).compared is not None
+
+
 def test_the_status_of_an_object_costs_no_dry_run(shop: DeliveryLab) -> None:
     shop.edit(f"{WEB}/status", {"status": {"observedGeneration": 7}}, "kube-controller-manager")
     shop.server.forget()

@@ -90,9 +90,12 @@ class Live:
         return packed.unpacked() if packed else None
 
     def version(self, key: Key) -> str:
-        """Return the resource version of an object as it was seen last, empty where there is none; cheap."""
+        """Return the resource version of an object as it was seen last; cheap.
+
+        Empty where there is none, or where not everything of its kind has been seen.
+        """
         follower = self._followers.get((key.group, key.kind))
-        packed = follower.objects.get(key) if follower else None
+        packed = follower.objects.get(key) if follower and follower.ready else None
         return packed.version if packed else ""
 
     def keys(self) -> frozenset[Key]:

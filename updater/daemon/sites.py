@@ -123,7 +123,7 @@ def _site(
     live = Live(cluster, partial(changed, name), secret_key=secret_key)
     closing.callback(live.stop)
     closing.callback(cluster.close)  # before: what hangs is cut, and nobody waits for it
-    return Site(cluster, partial(_seen, cluster, live), partial(_follow, cluster, live))
+    return Site(cluster, partial(_seen, cluster, live), live.version, partial(_follow, cluster, live))
 
 
 def _login(name: str, entry: ClusterSettings, path: Path | None) -> Login:

@@ -91,6 +91,8 @@ class _Step:
         site = self.world.sites[self.cluster]
         if site.cluster.trouble:
             site.cluster.refresh()  # what is in memory does not say whether it can be reached
+        if (found := self._as_before(site, tree, before)) is not None:
+            return found
         seen = self._seen(site, tree, before)
         answer = self._answer(seen)
         if isinstance(answer, Go) and self.ask.dry_run:
@@ -98,6 +100,31 @@ class _Step:
         if isinstance(answer, Go) and self.ask.write:
             return self._sync(site, seen, answer)
         return self._rest(site, seen, answer)
+
+    def _as_before(self, site: Site, tree: Tree, before: ApplicationStatus) -> Stepped | None:
+        """Return the answer at once where all was as it should be, and neither Git nor the cluster moved since.
+
+        Now and then it is looked at all the same: health may hang on more than the application's own objects.
+        """
+        memory, resync = self.memory, timedelta(seconds=self.world.settings.sync.resync)
+        if memory.rest is None or memory.read_at is None or self.ask != Ask() or self.now - memory.read_at >= resync:
+            return None
+        wanted = self._wanted(tree, site)
+        if memory.rest != (wanted.key, self._versions(site, wanted)) or before.stale or before.message:
+            return None
+        status = self._at_rest(replace(before, revision=tree.revision, rendered=wanted.key, compared_at=self.now))
+        return Stepped(status, wanted=wanted)
+
+    @staticmethod
+    def _versions(site: Site, wanted: Desired) -> tuple[str, ...]:
+        return tuple(site.version(resource.key) for resource in wanted.members)
+
+    def _resting(self, site: Site, seen: Seen, status: ApplicationStatus) -> tuple[str, tuple[str, ...]] | None:
+        """Return what stands for a look that found nothing to do, where memory has all that it went by."""
+        versions, verdicts = self._versions(site, seen.wanted), self.memory.kept.verdicts
+        known = tuple(verdicts[one.key][1] if one.key in verdicts else "" for one in seen.wanted.members)
+        fine = status.health is Health.HEALTHY and status.retry_at is None and not status.message
+        return (seen.wanted.key, versions) if fine and all(versions) and versions == known else None
 
     def _rest(self, site: Site, seen: Seen, answer: Go | Wait) -> Stepped:
         """Leave it as it is, and say why where it is out of sync."""
@@ -108,6 +135,8 @@ class _Step:
         reason, until = (answer.reason, answer.until) if isinstance(answer, Wait) else ("", None)
         drifting = reason if status.sync is SyncStatus.OUT_OF_SYNC else ""
         status = replace(status, retry_at=until)
+        synced = status.sync is SyncStatus.SYNCED and not _unfinished(seen)
+        self.memory.rest = self._resting(site, seen, status) if synced else None
         mending = until is not None  # it is tried, or healed, again by itself
         return Stepped(status, self._again(status, until), "" if mending else drifting, seen.compared, seen.wanted)
 

@@ -36,11 +36,13 @@ class Site:
     """One cluster, and what we know of it.
 
     seen    what the cluster has of ours, from memory; None where memory does not have it, or not for sure
+    version  that of an object in memory, which costs less than the object; empty where memory is not to be relied on
     follow  keep these kinds in memory from now on: group, kind, version
     """
 
     cluster: Cluster
     seen: Callable[[Key], Json | None] = lambda _key: None
+    version: Callable[[Key], str] = lambda _key: ""
     follow: Callable[[frozenset[tuple[str, str, str]]], object] = lambda _kinds: None
 
     def inventory(self, application: Application) -> Inventory:
@@ -53,6 +55,7 @@ class Memory:
     """What is remembered of one application; one thread at a time has it.
 
     members  what its inventory names, as it was read at `read_at`
+    rest     what was rendered, and the versions of its objects, when all was as it should be
     looks    in a row at an application on its way to health
     unread   since when Git cannot be read
     """
@@ -63,6 +66,7 @@ class Memory:
     read_at: datetime | None = None
     kept: Kept = field(default_factory=Kept)
     status: ApplicationStatus | None = None
+    rest: tuple[str, tuple[str, ...]] | None = None
     looks: int = 0
     unread: datetime | None = None
 
