@@ -279,14 +279,17 @@ def _meaning(err: Exception) -> NoAnswer:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return NoAnswer(f"its certificate is not trusted ({cause.verify_message})")
-    if any(isinstance(cause, ConnectTimeoutError) for cause in causes):
-        return NoAnswer("no connection in time")
     if any(isinstance(cause, NameResolutionError) for cause in causes):
         return NoAnswer("its name cannot be resolved")
-    if any(isinstance(cause, LateError | TimeoutError) for cause in causes):
+    late = [cause for cause in causes if not isinstance(cause, NewConnectionError)]  # which is one that is late, too
+    if any(isinstance(cause, ConnectTimeoutError) for cause in late):
+        return NoAnswer("no connection in time")
+    if any(isinstance(cause, LateError | TimeoutError) for cause in late):
         return NoAnswer("no answer in time")
     if isinstance(err, ProxyError):
         return NoAnswer(f"its proxy does not let us through ({_why(causes[-1])})")
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return NoAnswer("connection refused")
     if any(isinstance(cause, NewConnectionError) for cause in causes):
         return NoAnswer(f"no connection ({_why(causes[-1])})")
     if isinstance(err, SSLError | ssl.SSLError):
