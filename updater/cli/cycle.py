@@ -69,8 +69,19 @@ def _tell(settings: Settings, database: Database, world: World, report: Report, 
         remember(settings, world.memory().journal, report, now)
         with couriers(settings, database) as made:
             deliver(made, MESSAGES)
+        if settings.notifications is not None:
+            _say_left(database)
     except UpdaterError as err:
         report.failures.append(Failure("state", str(err)))
+
+
+def _say_left(database: Database) -> None:
+    """Say on standard error how many messages wait. Raises StoreError."""
+    from updater.store.outbox import Outbox
+
+    figures = Outbox(database).figures(()).values()
+    if left := sum(one.states.get("waiting", 0) for one in figures):
+        typer.echo(f"{left} {'message waits' if left == 1 else 'messages wait'}: updater notify queue", err=True)
 
 
 def _show(report: Report, *, json: bool, diff: bool) -> None:
