@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -90,7 +91,10 @@ def test_what_people_read(two: Fleet) -> None:
     diff = run(two, "diff", "shop-idc").out
     assert "--- Deployment.apps shop/shop in the cluster\n+++ Deployment.apps shop/shop in Git\n" in diff
     assert "+  password: hidden:" in diff
-    assert run(two, "sync", "shop-idc").out.splitlines()[-1].startswith("shop-idc: Succeeded, Synced, ")
+    ended = run(two, "sync", "shop-idc").out.splitlines()[-1]
+    assert re.fullmatch("shop-idc: Succeeded, Synced, [A-Z][a-z]+(: .+)?", ended)
+    tried = run(two, "sync", "shop-cloud", "--dry-run").out.splitlines()[-1]
+    assert tried == "shop-cloud: Succeeded, OutOfSync, Missing: nothing was written"
 
 
 def test_a_difference_names_fields_and_who_owns_them(two: Fleet) -> None:
@@ -148,18 +152,60 @@ def test_an_old_success_is_no_success_of_now(two: Fleet) -> None:
 def test_an_unknown_application_is_exit_2_and_nothing_is_done(two: Fleet, command: str) -> None:
     ran = run(two, command, "shop-clod", "--json")
     assert ran.code == 2
-    assert [(one["what"], "'shop-clod': shop-cloud" in one["error"]) for one in ran.json["failures"]] == [
-        ("usage", True)
-    ]
+    [failure] = ran.json["failures"]
+    assert failure["what"] == "usage"
+    assert "no application is named 'shop-clod'; known: shop-cloud, shop-idc" in failure["error"]
     shown = run(two, command, "shop-clod")
     assert (shown.code, shown.out, "no application is named 'shop-clod'" in shown.err) == (2, "", True)
 
 
-def test_an_application_that_cannot_be_used_is_exit_1_with_the_reason(two: Fleet) -> None:
+def test_what_was_known_of_a_cluster_that_cannot_be_asked_is_marked(two: Fleet) -> None:
+    """A table shows what is known now; a script has the last that was known, and why it is old."""
+    two.apply(*two.everywhere(labels={"consistency-group": "shop"}, automated=None))
+    with two.running():
+        two.until(lambda: set(two.statuses()) == {"shop-cloud", "shop-idc"})
+    two.clusters["cloud"].close()
+    ran = run(two, "apps", "--json")
+    row = ran.json["applications"][0]
+    assert (ran.code, row["name"], row["sync"], row["health"]) == (1, "shop-cloud", "OutOfSync", "Missing")
+    assert row["stale"].endswith("connection refused")
+    _, row, other = run(two, "apps").out.splitlines()
+    assert row.split()[:4] == ["shop-cloud", "cloud", "Unknown", "Unknown"]
+    assert "was OutOfSync, Missing; version at cluster cloud: connection refused" in row
+    assert other.split()[:4] == ["shop-idc", "idc", "OutOfSync", "Missing"]
+    differ = run(two, "apps", "--differ")
+    assert (differ.code, differ.out) == (
+        1, "no difference is known, but not all could be asked: shop-cloud (cluster cloud)\n",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["diff", "sync"])
+def test_an_application_that_cannot_be_used_is_exit_1_with_its_own_reason(two: Fleet, command: str) -> None:
+    broken = application("broken", "idc", two.url)
+    broken["spec"]["sauce"] = {}
+    two.apply(application("shop-cloud", "nowhere", two.url), broken)
+    two.clusters["idc"].kubeconfig.write_text("{")
+    reasons = {"shop-cloud": "unknown cluster 'nowhere'", "broken": "`sauce`", "shop-idc": "cluster idc: "}
+    for name, reason in reasons.items():
+        ran = run(two, command, name, "--json")
+        [failure] = ran.json["failures"]
+        assert (ran.code, failure["what"], reason in failure["error"]) == (1, f"application {name}", True), failure
+    shown = run(two, command, "broken")
+    assert (shown.code, shown.out, len(shown.err.splitlines())) == (1, "", 1)
+    unknown = run(two, command, "nobody")
+    assert (unknown.code, "known: broken, shop-cloud, shop-idc" in unknown.err) == (2, True)
+
+
+def test_an_application_that_may_stand_in_a_file_that_is_no_yaml_is_exit_1(two: Fleet) -> None:
+    two.commit({"applications/broken.yaml": b"kind: ["})
+    ran = run(two, "diff", "nobody", "--json")
+    [failure] = ran.json["failures"]
+    assert (ran.code, failure["what"]) == (1, "application nobody")
+    assert failure["error"].startswith("not among those that could be read: fleet/applications/broken.yaml:")
+
+
+def test_an_application_whose_cluster_is_not_configured_is_not_listed(two: Fleet) -> None:
     two.apply(application("shop-cloud", "nowhere", two.url))
-    ran = run(two, "sync", "shop-cloud")
-    assert (ran.code, ran.out) == (1, "")
-    assert "unknown cluster 'nowhere'" in ran.err
     listed = run(two, "apps", "--json")
     assert (listed.code, [row["name"] for row in listed.json["applications"]]) == (1, ["shop-idc"])
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 16  # applications that are looked at together
 MAX_WHY = 100  # characters of a reason in a table
+MAX_KNOWN = 50  # names that are listed for one that is not known
 
 App = Annotated[str, typer.Argument(metavar="APP", help="An application's name.")]
 
@@ -56,7 +57,7 @@ def apps(
         words = {group: {name: str(one) for name, one in those.items()} for group, those in unlike.items()}
         print_json({"applications": rows, "differ": words, "failures": _failures(known, found)})
     elif differ:
-        _print_unlike(unlike)
+        _print_unlike(unlike, _unasked(known, found))
     else:
         _print(found)
     _end(known, found, json=json)
@@ -71,7 +72,7 @@ def diff(ctx: typer.Context, app: App, config: Config = None, json: Json = False
     from updater.sync.diff import unified
 
     with _loop(ctx, config) as (world, known, _):
-        _expect(known, app)
+        _expect(known, app, json=json)
         stepped = _step(world, known, app, write=False)
     found = _differences(stepped, world.secret_key)
     if json:
@@ -100,7 +101,7 @@ def sync(
     the sync fails.
     """
     with _loop(ctx, config) as (world, known, teller):
-        _expect(known, app)
+        _expect(known, app, json=json)
         one = known.assigned[app]
         before = one.memory.status.last if one.memory.status else None
         stepped = _step(world, known, app, write=not dry_run, by_hand=True, dry_run=dry_run)
@@ -165,17 +166,27 @@ def _expect_clusters(settings: Settings) -> None:
         raise typer.BadParameter(f"the configuration has no {lacking}")
 
 
-def _expect(known: Known, name: str) -> None:
-    """Exit 2 where there is no such application, 1 where it may be among what cannot be read or used."""
+def _expect(known: Known, name: str, *, json: bool) -> None:
+    """Exit 2 where there is no such application, 1 where it cannot be used, or may be among what cannot be read."""
     if name in known.assigned:
         return
-    for problem in known.problems:
-        typer.echo(f"failed: {problem}", err=True)
-    if name in known.refused or not known.certain:
-        typer.echo(f"failed: application {name} is not known, or cannot be used", err=True)
-        raise typer.Exit(1)
-    near = ", ".join(get_close_matches(name, known.assigned, n=3)) or f"{len(known.assigned)} are known"
-    raise typer.BadParameter(f"no application is named {name!r}: {near}")
+    if name not in known.refused and known.certain:
+        raise typer.BadParameter(f"no application is named {name!r}; known: {_names(known, name)}")
+    unsure = [f"not among those that could be read: {error}" for error in known.unread]
+    reasons = known.why.get(name) or unsure or ["it cannot be used"]
+    failures = [{"what": f"application {name}", "error": error, "retry_at": None} for error in reasons]
+    if json:
+        print_json({"failures": failures})
+    _fail(failures, json=json)
+
+
+def _names(known: Known, name: str) -> str:
+    """Return the names that are known, those first that come near to one that is not."""
+    names = sorted(known.assigned.keys() | known.refused)
+    near = get_close_matches(name, names, n=3)
+    listed = [*near, *(one for one in names if one not in near)]
+    more = f", and {len(listed) - MAX_KNOWN} more" if len(listed) > MAX_KNOWN else ""
+    return (", ".join(listed[:MAX_KNOWN]) or "none") + more
 
 
 def _differences(stepped: Stepped, secret_key: bytes) -> list[Difference]:
@@ -232,11 +243,13 @@ def _failures(known: Known, statuses: list[ApplicationStatus]) -> list[dict[str,
 
 
 def _print(statuses: list[ApplicationStatus]) -> None:
+    """Print a row for each; of one that could not be asked nothing is known now, and what was is the reason's."""
     from updater.cli import show
 
     table = show.grid("NAME", "CLUSTER", "SYNC", "HEALTH", "REVISION", "WHY")
     for one in statuses:
-        show.plain(table, one.name, one.cluster, one.sync.value, one.health.value, one.revision[:12] or "-", _why(one))
+        stands = ("Unknown", "Unknown") if one.stale else (one.sync.value, one.health.value)
+        show.plain(table, one.name, one.cluster, *stands, one.revision[:12] or "-", _why(one))
     show.out.print(table)
 
 
@@ -244,8 +257,11 @@ def _why(status: ApplicationStatus) -> str:
     """Return the first reason in a line that fits a table, and how many more there are."""
     from updater.cli import show
 
-    if why := status.stale or status.message:
-        return _short(show.one_line(why))
+    if status.stale:
+        was = f"was {status.sync.value}, {status.health.value}; " if status.compared_at else ""
+        return _short(was + show.one_line(status.stale))
+    if status.message:
+        return _short(show.one_line(status.message))
     bad = [one for one in status.resources if one.sync.value == "OutOfSync"]
     bad += [one for one in status.resources if one not in bad and one.health and one.health.health.value == "Degraded"]
     if not bad:
@@ -259,17 +275,26 @@ def _short(text: str) -> str:
     return text if len(text) <= MAX_WHY else f"{text[: MAX_WHY - 3]}..."
 
 
-def _print_unlike(unlike: Mapping[str, Mapping[str, object]]) -> None:
+def _unasked(known: Known, statuses: list[ApplicationStatus]) -> list[str]:
+    """Return the applications whose clusters could not be asked, each with its cluster."""
+    found = [(one.name, one.cluster) for one in statuses if one.stale]
+    found += [(name, cluster) for cluster, names in known.waiting.items() for name in names]
+    return [f"{name} (cluster {cluster})" for name, cluster in sorted(found)]
+
+
+def _print_unlike(unlike: Mapping[str, Mapping[str, object]], unasked: list[str]) -> None:
     from updater.cli import show
 
-    if not unlike:
+    if unlike:
+        table = show.grid("GROUP", "NAME", "HAS")
+        for group, has in unlike.items():
+            for name, words in has.items():
+                show.plain(table, group, name, str(words))
+        show.out.print(table)
+    elif not unasked:
         typer.echo("all applications that should be alike are")
-        return
-    table = show.grid("GROUP", "NAME", "HAS")
-    for group, has in unlike.items():
-        for name, words in has.items():
-            show.plain(table, group, name, str(words))
-    show.out.print(table)
+    if unasked:
+        typer.echo(f"{'' if unlike else 'no difference is known, but '}not all could be asked: {', '.join(unasked)}")
 
 
 def _print_results(status: ApplicationStatus) -> None:
@@ -286,17 +311,19 @@ def _print_results(status: ApplicationStatus) -> None:
         )
     if status.last.resources:
         show.out.print(table)
-    show.out.print(
-        f"{status.name}: {status.last.phase.value}, {status.sync.value}, {status.health.value} {status.last.message}",
-        markup=False,
-    )
+    words = f"{status.last.phase.value}, {status.sync.value}, {status.health.value}"
+    why = f": {status.last.message}" if status.last.message else ""
+    show.out.print(f"{status.name}: {words}{why}", markup=False)
 
 
 def _end(known: Known, statuses: list[ApplicationStatus], *, json: bool) -> None:
     """Say what failed, and exit 1 where something did."""
-    failures = _failures(known, statuses)
+    if failures := _failures(known, statuses):
+        _fail(failures, json=json)
+
+
+def _fail(failures: list[dict[str, Any]], *, json: bool) -> NoReturn:
     if not json:
         for one in failures:
             typer.echo(f"failed: {one['what']}: {one['error']}", err=True)
-    if failures:
-        raise typer.Exit(1)
+    raise typer.Exit(1)

@@ -22,8 +22,12 @@ Trees = dict[tuple[str, str], Tree | UpdaterError]
 class Known:
     """The applications, and the tree of each address and revision that they name.
 
+    problems  in words, those of the moment too
+    mistakes  those that a person must mend, as they were when all manifests could be read; None: never yet
     waiting   by cluster that cannot be asked, as it is configured: the applications that go there
     refused   names of applications that are there and cannot be used
+    why       by name of one of those: the reasons, as its file, its cluster or its repository give them
+    unread    the errors of what could not be read: any application may stand in it
     certain   everything could be read: an application that is not here is no more
     """
 
@@ -31,8 +35,11 @@ class Known:
     repositories: dict[str, RepositorySettings] = field(default_factory=dict)  # by application
     trees: Trees = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    mistakes: list[str] | None = None
     waiting: dict[str, list[str]] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
+    why: dict[str, list[str]] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
     certain: bool = False
 
     def tree(self, name: str) -> Tree | UpdaterError:
@@ -74,7 +81,10 @@ class Looker:
         read, unread = self._catalogue.read(self._tree_of(found.trees))
         found.certain = read.complete and not unread
         found.problems += [*map(str, read.problems), *unread]
+        found.why, lost = self._catalogue.why()
+        found.unread = [*unread, *lost]
         self._assign(read, found, known)
+        found.mistakes = known.mistakes if unread else list(found.problems)
         _keep(found, known)
         lacking = [(one, name) for one, name in _named(found) if (one.url, name) not in found.trees]
         found.trees |= self._sources.observe(_questions(lacking), patience)
@@ -95,6 +105,7 @@ class Looker:
             if one.destination.name in self._broken:
                 found.waiting.setdefault(one.destination.name, []).append(one.name)
                 found.refused.add(one.name)
+                found.why[one.name] = [f"cluster {one.destination.name}: {self._broken[one.destination.name]}"]
                 continue
             try:
                 cluster = cluster_of(one.destination, self._servers)
@@ -102,6 +113,7 @@ class Looker:
             except ValueError as err:
                 found.problems.append(f"{one.origin}: {one.name}: {err}")
                 found.refused.add(one.name)
+                found.why[one.name] = [f"{one.origin}: {err}"]
                 continue
             found.assigned[one.name] = _assigned(one, cluster, known.assigned.get(one.name))
             found.repositories[one.name] = repository
