@@ -146,9 +146,10 @@ def test_kubeconfigs_come_break_and_go(two: Fleet) -> None:
         (folder / "idc.kubeconfig").unlink()
         daemon.wait("config_loaded")
         daemon.wait("application_refused")
+        two.until(lambda: two.kinds()["config_rejected"] == 2)  # at first, and now: it names a cluster that is not here
         assert set(two.statuses()) == {"shop-cloud", "shop-idc"}
         assert stopped(daemon) < DRAIN
-    assert two.kinds() == Counter(sync_succeeded=4, cluster_unreachable=1, cluster_recovered=1)
+    assert two.kinds() == Counter(sync_succeeded=4, cluster_unreachable=1, cluster_recovered=1, config_rejected=2)
     [event] = [one for one in two.events() if one.kind.value == "cluster_unreachable"]
     assert event.images == ("shop-idc",)
 

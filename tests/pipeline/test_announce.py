@@ -325,3 +325,31 @@ def test_secrets_in_messages_of_a_cluster_are_not_stored(stage: Stage, database:
     stage.sync(FAILED, "r1", "cannot reach https://me:pass-word@k.example.com/api")
     [event] = stage.journal.recent(1)
     assert "pass-word" not in event.why
+
+
+def test_manifests_that_cannot_be_used_are_told_once_until_they_are_others(stage: Stage) -> None:
+    def look(*problems: str) -> list[str]:
+        stage.now += timedelta(minutes=1)
+        return stage.write(lambda standing: announce.refused(problems, standing, stage.now), {""})
+
+    assert look() == []
+    assert look("apps/a.yaml:3:1: unknown field", "apps/b.yaml:1:1: broken") == ["config_rejected"]
+    assert look("apps/b.yaml:1:1: broken", "apps/a.yaml:3:1: unknown field") == []
+    assert look("apps/b.yaml:1:1: broken") == ["config_rejected"]
+    assert look() == []
+    assert look("apps/b.yaml:1:1: broken") == ["config_rejected"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "alike"),
+    [
+        ("apply of Secret shop/key at cluster cloud: 500",
+         "nothing was written: dry run of Secret shop/key at cluster cloud: 500", True),
+        ("it took 12 s", "it took  7 s", True),
+        ("apply of Secret shop/key: 500", "apply of Secret shop/other: 500", False),
+    ],
+    ids=["dry or not", "numbers and the blanks before them", "another object"],
+)  # fmt: skip
+def test_the_same_failure_in_other_words_is_told_once(stage: Stage, first: str, second: str, *, alike: bool) -> None:
+    assert stage.sync(FAILED, message=first) == ["sync_failed"]
+    assert stage.sync(FAILED, message=second) == ([] if alike else ["sync_failed"])

@@ -702,3 +702,14 @@ def test_a_change_between_two_questions_is_no_drift(shop: DeliveryLab) -> None:
     shop.server.script = script
     assert shop.step(application(), write=False).status.sync is SyncStatus.SYNCED
     assert done
+
+
+def test_the_same_mistake_in_another_commit_is_the_same_content(shop: DeliveryLab) -> None:
+    """Every commit of the repository would tell it anew otherwise."""
+    shop.commit(**{"shop/bad.yaml": "kind: [\n"})
+    first = shop.step(application()).status
+    shop.commit(folder="elsewhere", **{"notes.yaml": "nothing: of the shop\n"})
+    second = shop.step(application()).status
+    assert first.sync is second.sync is SyncStatus.UNKNOWN
+    assert first.revision != second.revision
+    assert first.rendered == second.rendered

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,24 @@ applications: [{directory: applications}]
 """
 
 
+@contextmanager
+def looker(tmp_path: Path, destination: str) -> Iterator[Looker]:
+    """A looker in a pod of its own cluster; one application is in the folder `applications`."""
+    account = tmp_path / "account"
+    account.mkdir()
+    (account / "token").write_text("t0ken-of-the-pod")
+    (account / "ca.crt").write_text("")
+    (tmp_path / "applications").mkdir()
+    (tmp_path / "applications" / "shop.yaml").write_text(APPLICATION.replace("DESTINATION", destination))
+    configured = settings(tmp_path, CONFIG)
+    cluster = Cluster("here", in_cluster(account, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}))
+    world = World(configured, Front.below(tmp_path / "renders"), {"here": Site(cluster)}, secret_key=b"k")
+    try:
+        yield Looker(world, Sources(clones(configured)), {})
+    finally:
+        cluster.close()
+
+
 @pytest.mark.parametrize(
     ("destination", "known"),
     [
@@ -43,18 +63,25 @@ applications: [{directory: applications}]
 def test_argo_cd_s_address_means_the_cluster_that_this_runs_in(
     tmp_path: Path, destination: str, *, known: bool
 ) -> None:
-    account = tmp_path / "account"
-    account.mkdir()
-    (account / "token").write_text("t0ken-of-the-pod")
-    (account / "ca.crt").write_text("")
-    (tmp_path / "applications").mkdir()
-    (tmp_path / "applications" / "shop.yaml").write_text(APPLICATION.replace("DESTINATION", destination))
-    configured = settings(tmp_path, CONFIG)
-    cluster = Cluster("here", in_cluster(account, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}))
-    world = World(configured, Front.below(tmp_path / "renders"), {"here": Site(cluster)}, secret_key=b"k")
-    try:
-        found = Looker(world, Sources(clones(configured)), {}).look(Known())
-    finally:
-        cluster.close()
+    with looker(tmp_path, destination) as here:
+        found = here.look(Known())
     assert [one.cluster for one in found.assigned.values()] == ["here"] * known
     assert bool(found.problems) is not known
+
+
+def test_mistakes_stay_as_they_are_known_while_manifests_cannot_be_read(tmp_path: Path) -> None:
+    """They would be told again after every outage."""
+    folder, away = tmp_path / "applications", tmp_path / "away"
+    with looker(tmp_path, "name: there") as here:
+        first = here.look(Known())
+        folder.rename(away)
+        second = here.look(first)
+        never = here.look(Known())
+        away.rename(folder)
+        (folder / "shop.yaml").write_text(APPLICATION.replace("DESTINATION", "name: here"))
+        third = here.look(second)
+    assert len(first.mistakes or []) == 1
+    assert second.unread
+    assert second.mistakes == first.mistakes
+    assert never.mistakes is None
+    assert third.mistakes == []

@@ -103,6 +103,7 @@ class Delivery:
         self._owners: dict[tuple[str, Key], str] = {}
         self._groups: dict[str, _Group] = {}
         self._said: set[str] = set()
+        self._mistakes: list[str] | None = None  # of manifests, as they were told
         self._logged: dict[str, str] = {}
         self._woken = threading.Event()
         found.sources.late = self.wake
@@ -200,6 +201,9 @@ class Delivery:
         for problem in known.problems:
             if problem not in self._said:
                 log.warning("application_refused", why=problem)
+        if known.mistakes is not None and self._mistakes != known.mistakes:
+            self._teller.refused(known.mistakes)
+            self._mistakes = known.mistakes
         for name, why in self._broken.items():
             if name not in self._said:
                 self._teller.cluster(name, why, known.waiting.get(name, ()))

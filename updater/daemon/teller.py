@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from updater.config.repositories import RepositorySettings, commit_url
@@ -69,6 +69,11 @@ class Teller:
         """Applications that should be alike differ, or agree again."""
         now = datetime.now(UTC)
         self._write(lambda standing: announce.alike(group, differing, standing, now), {f"application={group}"}, now)
+
+    def refused(self, problems: Sequence[str]) -> None:
+        """Application manifests cannot be used, or all can again."""
+        now = datetime.now(UTC)
+        self._write(lambda standing: announce.refused(problems, standing, now), {""}, now)
 
     def left(self, those: Collection[tuple[str, str]], *, gone: Collection[str] = ()) -> None:
         """Applications, by name and cluster, are not there any more; those that are `gone` are nowhere."""

@@ -44,6 +44,13 @@ _CHANGES = frozenset({
 })  # fmt: skip
 """The kinds of which one line says where; of all others it says why."""
 
+_LISTS: Mapping[Kind, str] = {
+    Kind.CLUSTER_UNREACHABLE: "applications",
+    Kind.CLUSTER_RECOVERED: "applications",
+    Kind.OUT_OF_SYNC: "objects",
+}
+"""What `Event.images` names, where that is no images: the label of it."""
+
 
 def line(event: Event, language: Language = "en") -> str:
     """Return one line that stands alone: the headline, and what went wrong or where it stands."""
@@ -258,7 +265,7 @@ class _Said:
         whole = _change(event, MAX_VALUE)
         yield labels.change, whole if self._commanded and not self._tells(whole) else ""
         yield labels.where, self.where
-        yield labels.images, self._listed(event.images)
+        yield getattr(labels, _LISTS.get(event.kind, "images")), self._listed(event.images)
         yield self._told.detail, self.why
         yield labels.registry, "" if subject.registry in self.headline + self.image else subject.registry
         yield labels.application, "" if subject.application in named else subject.application

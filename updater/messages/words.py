@@ -63,6 +63,8 @@ class Labels:
     project: str
     cluster: str
     images: str
+    applications: str
+    objects: str
     commit: str
     template: str
     see_commit: str

@@ -149,7 +149,7 @@ class Event:
     why            the same in words, or an error; never a secret
     commit         the revision that made it so; commit_url: where people see it
     release_notes  where the image says that its source or its changes are told
-    images         others that it concerns, e.g. those that a refused push would have updated
+    images         others that it concerns: images of a refused push, applications of a cluster, objects out of sync
     """
 
     kind: Kind

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,13 +21,16 @@ from updater.secrets import redact
 from updater.store.applications import Delivered
 from updater.store.journal import Condition, Standing, Writing
 
-STARTED, SYNC, DRIFT, HEALTH, CLUSTER, ALIKE = "started", "sync", "drift", "health", "cluster", "alike"  # topics
+STARTED, SYNC, DRIFT, HEALTH = "started", "sync", "drift", "health"  # topics
+CLUSTER, ALIKE, REFUSED = "cluster", "alike", "applications"
 SHORT = 12  # characters of a revision that people are shown
 MAX_NAMES = 20  # objects that one event names
 MAX_KEY = 32  # characters
 REASONS = 4  # of one failure that are told; who fails in more ways than that is not told about any longer
 
 _NUMBER = re.compile(r"[0-9][0-9a-f]*")
+_WAY = re.compile(r"nothing was written: |\b(?:dry run|apply|creation|replacement) of ")  # how an error was met
+FEW = 3  # mistakes that one event names
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,15 +215,35 @@ class _Announcing:
 def _said(before: str, rendered: str, failure: str | None) -> str:
     """Return the key of what was said of a sync: the content, and the reasons for which it failed.
 
-    Numbers in a reason, as times and counts, make no other one.
+    Numbers in a reason, as times and counts, make no other one, and neither does whether it was met in a dry run.
     """
     content = _digest(rendered)[:7]
     if failure is None:
         return content
     known, *reasons = before.split(" ")
     reasons = reasons if known == content else []
-    reason = _digest(_NUMBER.sub("", failure))[:5]
+    reason = _digest(alike_in(failure))[:5]
     return " ".join([content, *reasons, *([reason] if reason not in reasons and len(reasons) < REASONS else [])])
+
+
+def alike_in(failure: str) -> str:
+    """Return what stays of an error where the same happens again, in a dry run or not."""
+    return " ".join(_NUMBER.sub("", _WAY.sub("", failure)).split())
+
+
+def refused(problems: Sequence[str], standing: Standing, now: datetime) -> Writing:
+    """Return what is to be stored of application manifests that cannot be used, or of none such being left."""
+    subject, writing = Subject(), Writing()
+    last = standing.conditions.get((subject.key, REFUSED))
+    key = _digest("\n".join(sorted(problems))) if problems else ""
+    if last is not None and last.key != key:
+        writing.ended.append(last)
+    if problems and (last is None or last.key != key):
+        more = f"; and {len(problems) - FEW} more" if len(problems) > FEW else ""
+        event = Event(Kind.CONFIG_REJECTED, now, subject, why=redact("; ".join(problems[:FEW]) + more))
+        writing.events.append(event)
+        writing.conditions.append(Condition(subject.key, REFUSED, key, event.id, now))
+    return writing
 
 
 def _digest(text: str) -> str:

@@ -10,6 +10,7 @@ Nothing is raised but our own bugs: what the world does wrong is in the status, 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +24,7 @@ from updater.model.application import Application, ApplicationStatus
 from updater.model.health import Health
 from updater.model.resource import Key, Resource
 from updater.model.sync import Phase, SyncResult, SyncStatus
+from updater.pipeline.announce import alike_in
 from updater.pipeline.compare import Compared, Comparison, Desired, desired, home, statuses, version_of
 from updater.pipeline.rollout import Rollout, Seen
 from updater.pipeline.sources import Tree
@@ -303,7 +305,7 @@ class _Step:
             last = SyncResult(revision, Phase.ERROR, self.now, self.now, error[:500])
             told = before.last is not None and (before.last.revision, before.last.message) == (revision, last.message)
             status = replace(
-                before, revision=revision, rendered=f"!{revision}", sync=SyncStatus.UNKNOWN, message=error,
+                before, revision=revision, rendered=_unusable(error), sync=SyncStatus.UNKNOWN, message=error,
                 last=before.last if told else last, stale="",
             )  # fmt: skip
             return Stepped(status, again=LATER)
@@ -311,6 +313,11 @@ class _Step:
         fresh = before.sync is not SyncStatus.UNKNOWN and self.now - since < standings.GRACE
         sync = before.sync if fresh else SyncStatus.UNKNOWN
         return Stepped(replace(before, sync=sync, message=error), again=LATER)
+
+
+def _unusable(error: str) -> str:
+    """Return what stands for manifests that cannot be made: another commit with the same error is no news."""
+    return f"!{hashlib.sha256(alike_in(error).encode()).hexdigest()[:32]}"
 
 
 def _failed(status: ApplicationStatus) -> bool:

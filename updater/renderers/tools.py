@@ -30,6 +30,7 @@ MAX_WRITTEN = 256 << 20  # bytes that a program gets to read
 MAX_MEMORY = 3 << 30  # bytes of address space; Go reserves one before it does anything
 MAX_SAID = 1000  # characters of what a program says that are kept
 _LEFT_OVER = 3600.0  # seconds: a folder so old belongs to nobody who still runs
+_KLOG = re.compile(r"^[EWIF]\d{4} [\d:.]+ +\d+ [\w.-]+:\d+\] ")  # kubectl's own head of a line: time, process, place
 _TREE = re.compile(r"(?<![\w./-])tree/")
 _NOWHERE = "http://127.0.0.1:9"  # the port of discard: nothing listens there
 
@@ -164,6 +165,6 @@ def _environment(room: Path) -> dict[str, str]:
 def _last_words(stderr: bytes, room: Path, lines: int = 6) -> str:
     """Return the end of what a program said; its paths are those of the repository."""
     said = _TREE.sub("", stderr.decode(errors="replace").replace("\r", "\n").replace(f"{room}/", ""))
-    kept = [line.strip() for line in said.splitlines() if line.strip()][-lines:]
+    kept = [_KLOG.sub("", line.strip()) for line in said.splitlines() if line.strip()][-lines:]
     words = "".join(c for c in " | ".join(kept) if c.isprintable())[-MAX_SAID:]
     return redact(f": {words}") if words else ""
