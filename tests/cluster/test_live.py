@@ -293,6 +293,7 @@ def test_a_token_that_is_revoked_is_renewed(
     other.get(KEY)
     other.apply(ours(level="2"))
     seen.until_data({"level": "2"})
+    assert not cluster.trouble
 
 
 def test_a_kind_that_disappears_takes_its_objects_and_comes_back(

@@ -152,6 +152,7 @@ def test_an_application_that_went_while_the_daemon_was_away_is_forgotten(two: Fl
     two.remove("applications/shop-idc.yaml")
     with two.running():
         two.until(lambda: set(two.statuses()) == {"shop-cloud"})
+    assert two.image("idc") == "1.0.0"  # forgotten, and nothing of it deleted
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["while it runs", "while it is away"])
@@ -199,6 +200,7 @@ def test_a_source_that_changes_is_delivered_though_git_has_no_other_commit_of_it
             file.write_bytes(written(application("shop", "cloud", made.url, path="apps/next", **once)))
             loop.wake()
             made.until(lambda: made.healthy("shop", tag="2.0.0"))
+        assert made.image("cloud") == "2.0.0"
 
 
 def test_a_suspended_application_is_left_alone_and_goes_on_where_it_was(two: Fleet) -> None:
