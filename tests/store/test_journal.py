@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ AT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 API = Subject("api", "api")
 HEAD = ("fleet", "main")
+
+Plan = Callable[[Standing], Writing]
 
 
 @pytest.fixture
@@ -398,3 +402,87 @@ def test_a_hold_that_is_over_is_left_to_those_who_tell_of_it(tmp_path: Path) -> 
     journal.write(plan, AT)
     assert told == {"api": "freeze"}
     database.close()
+
+
+# --- threads share a transaction -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Shared:
+    """Threads that came to the journal while it was taken, and the transactions that they cost."""
+
+    database: Database
+    journal: Journal
+    found: dict[str, Any] = field(default_factory=dict)
+
+    def meet(self, plans: dict[str, tuple[Plan, set[str] | None]]) -> int:
+        """Deliver all at once, each in a thread of its own; return how many transactions there were."""
+        begun: list[object] = []
+        hooks.listen(self.database._engine, "begin", begun.append)
+        threads = [threading.Thread(target=self._deliver, args=(name, *one)) for name, one in plans.items()]
+        with self.database.writing:
+            for thread in threads:
+                thread.start()
+            end = time.monotonic() + 30
+            while len(self.journal._asked) < len(plans) and time.monotonic() < end:
+                threads[0].join(0.005)
+        for thread in threads:
+            thread.join(30)
+        return len(begun)
+
+    def _deliver(self, name: str, plan: Plan, subjects: set[str] | None) -> None:
+        try:
+            self.found[name] = self.journal.deliver(plan, AT, subjects)
+        except (ValueError, StoreError) as err:
+            self.found[name] = err
+
+
+def about(name: str) -> tuple[Plan, set[str] | None]:
+    """Return a plan that begins a condition where there is none."""
+    event = held(subject=Subject(application=name))
+
+    def plan(standing: Standing) -> Writing:
+        known = (event.subject.key, "item") in standing.conditions
+        return Writing() if known else Writing(events=[event], conditions=[lasting(event)], posts=[post(event)])
+
+    return plan, {event.subject.key}
+
+
+def test_threads_that_wait_for_one_another_share_a_transaction(database: Database) -> None:
+    woken: list[int] = []
+    shared = Shared(database, Journal(database, lambda: woken.append(1)))
+    assert shared.meet({name: about(name) for name in ("one", "two", "three")}) == 1
+    assert [len(shared.found[name].events) for name in ("one", "two", "three")] == [1, 1, 1]
+    assert len(shared.journal.recent(10)) == 3
+    assert len(Outbox(database).queue(None, 10)) == 3
+    assert woken == [1]
+
+
+def test_threads_about_the_same_see_what_the_other_wrote(database: Database) -> None:
+    shared = Shared(database, Journal(database))
+    assert shared.meet({"first": about("one"), "second": about("one"), "other": about("two")}) == 2
+    assert sorted(len(one.events) for one in shared.found.values()) == [0, 1, 1]
+
+
+def test_who_asks_about_everything_is_alone(database: Database) -> None:
+    shared = Shared(database, Journal(database))
+    assert shared.meet({"one": about("one"), "all": (lambda _: Writing(), None), "two": about("two")}) == 2
+
+
+def test_one_plan_that_fails_stops_no_other(database: Database) -> None:
+    def broken(_: Standing) -> Writing:
+        raise ValueError("our own bug")
+
+    shared = Shared(database, Journal(database))
+    shared.meet({"one": about("one"), "bad": (broken, {"bad"}), "two": about("two")})
+    assert str(shared.found["bad"]) == "our own bug"
+    assert {event.subject.application for event in shared.journal.recent(10)} == {"one", "two"}
+
+
+def test_one_thing_that_the_state_refuses_stops_no_other(database: Database) -> None:
+    twice = held(subject=Subject(application="bad"))
+    bad = Writing(events=[twice], conditions=[lasting(twice), lasting(twice)])  # one key, two rows
+    shared = Shared(database, Journal(database))
+    shared.meet({"one": about("one"), "bad": (lambda _: bad, {"bad"}), "two": about("two")})
+    assert isinstance(shared.found["bad"], StoreError)
+    assert {event.subject.application for event in shared.journal.recent(10)} == {"one", "two"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from updater.model.application import ApplicationStatus
 from updater.model.health import Health, HealthStatus
@@ -77,19 +77,28 @@ def write_applications(
 
 def write_deliveries(connection: Connection, found: Sequence[Delivered], keep: Mapping[str, int]) -> None:
     """Append to the histories, each of which keeps so many lines."""
-    for one in found:
-        row = {"application": one.application, "revision": one.revision, "rendered": one.rendered,
-               "images": "\n".join(one.images), "at": naive(one.at)}  # fmt: skip
-        connection.execute(insert(deliveries).values(row))
-        mine = deliveries.c.application == one.application
-        old = select(deliveries.c.seq).where(mine).order_by(deliveries.c.seq.desc()).offset(keep[one.application])
-        if first := connection.execute(old.limit(1)).scalar_one_or_none():
-            connection.execute(delete(deliveries).where(mine, deliveries.c.seq <= first))
+    rows = [
+        {"application": one.application, "revision": one.revision, "rendered": one.rendered,
+         "images": "\n".join(one.images), "at": naive(one.at)}
+        for one in found
+    ]  # fmt: skip
+    if not rows:
+        return
+    connection.execute(insert(deliveries), rows)
+    many = func.count(deliveries.c.seq)
+    for some in batches({one.application for one in found}):
+        wanted = select(deliveries.c.application, many).where(deliveries.c.application.in_(some))
+        for name, count in connection.execute(wanted.group_by(deliveries.c.application)).all():
+            if count > keep[name]:
+                mine = deliveries.c.application == name
+                old = select(deliveries.c.seq).where(mine).order_by(deliveries.c.seq.desc()).offset(keep[name])
+                first = connection.execute(old.limit(1)).scalar_one()
+                connection.execute(delete(deliveries).where(mine, deliveries.c.seq <= first))
 
 
 def document(status: ApplicationStatus) -> dict[str, Any]:
     """Return a status as JSON knows it; of a sync what matters most."""
-    found = asdict(replace(status, last=None, resources=()))  # it would copy all manifests of a sync
+    found = {one.name: getattr(status, one.name) for one in fields(status)} | {"last": None}
     found["resources"] = [_object(one) for one in status.resources]
     for name in ("health_at", "retry_at", "compared_at"):
         found[name] = _text(getattr(status, name))

@@ -6,11 +6,12 @@ sees what the one before it told, so that nothing is told twice and nothing is l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, insert, select, update
 
 from updater.model.application import ApplicationStatus
 from updater.model.event import Event
@@ -24,6 +25,7 @@ from updater.store.schema import conditions, events, heads, meta, outbox, thread
 from updater.store.times import aware, naive
 
 EVENTS_KEPT = timedelta(days=90)
+TOGETHER = 100  # things that one transaction stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,38 @@ class Writing:
     posts: list[Post] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Asked:
+    """One thing that a thread waits to have stored."""
+
+    plan: Callable[[Standing], Writing] = field(repr=False)
+    now: datetime
+    subjects: Collection[str] | None
+    applications: Collection[str]
+    writing: Writing | None = None
+    error: Exception | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.writing is not None or self.error is not None
+
+    @property
+    def alone(self) -> bool:
+        """Whether it asks about everything."""
+        return self.subjects is None
+
+    @property
+    def about(self) -> frozenset[str]:
+        """What two of them may not both be about, if each is to see what the other wrote."""
+        return frozenset(self.subjects or ()) | {f"application {name}" for name in self.applications}
+
+    def result(self) -> Writing:
+        if self.error is not None:
+            raise self.error
+        assert self.writing is not None
+        return self.writing
+
+
 class Journal:
     """Writes what happened. Every method is one short transaction and raises StoreError.
 
@@ -107,6 +141,8 @@ class Journal:
 
     def __init__(self, database: Database, written: Callable[[], object] = lambda: None) -> None:
         self._database, self._written = database, written
+        self._asking = threading.Lock()
+        self._asked: list[_Asked] = []  # nobody has begun with these
 
     def write(
         self,
@@ -119,7 +155,15 @@ class Journal:
 
         `items` and `subjects` are those that it asks about, None for all: a state may know many.
         """
-        return self._write(plan, now, lambda connection: _standing(connection, now, items, subjects))
+        with self._database.writing, self._database.transaction() as connection:
+            _lock(connection)
+            writing = plan(_standing(connection, now, items, subjects))
+            _store(connection, writing, now)
+            if chore_is_due(connection, "journal_tidied", now):
+                _tidy(connection, now)
+        if writing.posts:
+            self._written()
+        return writing
 
     def deliver(
         self,
@@ -131,31 +175,57 @@ class Journal:
         """Store what `plan` makes of what is known of the second loop: conditions of `subjects`, and `applications`.
 
         Nothing is asked about images, and above all no hold that is over is taken notice of: who asks tells of it.
+        Threads that would wait for one another share a transaction; `plan` knows at least what it asks about.
         """
+        mine = _Asked(plan, now, subjects, applications)
+        with self._asking:
+            self._asked.append(mine)
+        with self._database.writing:
+            if not mine.done:  # else who had the lock before us took it along
+                self._deliver(self._taken(mine))
+        return mine.result()
 
-        def standing(connection: Connection) -> Standing:
-            found = _conditions(connection, subjects)
-            ids = {condition.event for condition in found.values()}
-            told, doubtful = _told(connection, ids, now)
-            known = read_applications(connection, applications) if applications else {}
-            return Standing(
-                conditions=found, events=_events(connection, ids), told=told, doubtful=doubtful, applications=known
-            )
+    def _taken(self, mine: _Asked) -> list[_Asked]:
+        """Take what waits and has nothing to do with one another, the one that is mine in any case."""
+        with self._asking:
+            taken, left, about = [mine], [], set(mine.about)
+            for one in self._asked:
+                if one is mine:
+                    continue
+                if mine.alone or one.alone or len(taken) == TOGETHER or about & one.about:
+                    left.append(one)
+                else:
+                    taken.append(one)
+                    about |= one.about
+            self._asked = left
+        return taken
 
-        return self._write(plan, now, standing)
+    def _deliver(self, taken: Sequence[_Asked]) -> None:
+        """Store these in one transaction; where it fails, each in its own, so that one bad thing stops no other."""
+        try:
+            writings = self._stored(taken)
+        except Exception as err:  # noqa: BLE001  # raised again in the thread that asked
+            if len(taken) > 1:
+                for one in taken:
+                    self._deliver([one])
+            else:
+                taken[0].error = err
+        else:
+            for one, writing in zip(taken, writings, strict=True):
+                one.writing = writing
+            if any(writing.posts for writing in writings):
+                self._written()
 
-    def _write(
-        self, plan: Callable[[Standing], Writing], now: datetime, standing: Callable[[Connection], Standing]
-    ) -> Writing:
-        with self._database.writing, self._database.transaction() as connection:
+    def _stored(self, taken: Sequence[_Asked]) -> list[Writing]:
+        now = max(one.now for one in taken)
+        with self._database.transaction() as connection:
             _lock(connection)
-            writing = plan(standing(connection))
-            _store(connection, writing, now)
+            known = _delivered(connection, taken, now)
+            writings = [one.plan(known) for one in taken]
+            _store(connection, together(writings), now)
             if chore_is_due(connection, "journal_tidied", now):
                 _tidy(connection, now)
-        if writing.posts:
-            self._written()
-        return writing
+        return writings
 
     def heads(self) -> dict[tuple[str, str], str]:
         """Return up to where the commits of each repository and branch were told."""
@@ -198,6 +268,29 @@ def _standing(
         read_polls(connection, items), failing, found, _heads(connection), _events(connection, ids), told, doubtful,
         expired=expired,
     )  # fmt: skip
+
+
+def _delivered(connection: Connection, taken: Sequence[_Asked], now: datetime) -> Standing:
+    """Return what these ask about."""
+    subjects: set[str] | None = {subject for one in taken for subject in one.subjects or ()}
+    names = {name for one in taken for name in one.applications}
+    found = _conditions(connection, None if any(one.alone for one in taken) else subjects)
+    ids = {condition.event for condition in found.values()}
+    told, doubtful = _told(connection, ids, now)
+    known = read_applications(connection, names) if names else {}
+    return Standing(conditions=found, events=_events(connection, ids), told=told, doubtful=doubtful, applications=known)
+
+
+def together(writings: Iterable[Writing]) -> Writing:
+    """Return as one what several threads write of different things."""
+    all_of_them = Writing()
+    for one in writings:
+        all_of_them.polls = [*all_of_them.polls, *one.polls]
+        for name in ("events", "baseline", "conditions", "ended", "applications", "gone", "deliveries", "posts"):
+            getattr(all_of_them, name).extend(getattr(one, name))
+        all_of_them.heads |= one.heads
+        all_of_them.keep |= one.keep
+    return all_of_them
 
 
 def _conditions(connection: Connection, subjects: Collection[str] | None) -> dict[tuple[str, str], Condition]:
@@ -256,9 +349,9 @@ def _store(connection: Connection, writing: Writing, now: datetime) -> None:
         connection.execute(delete(heads).where(here))
         connection.execute(insert(heads).values(repository=repository, branch=branch, revision=revision))
     new = _append(connection, writing)
-    for condition in (*writing.ended, *writing.conditions):
-        here = (conditions.c.subject == condition.subject) & (conditions.c.topic == condition.topic)
-        connection.execute(delete(conditions).where(here))
+    if former := [{"about": c.subject, "on": c.topic} for c in (*writing.ended, *writing.conditions)]:
+        here = (conditions.c.subject == bindparam("about")) & (conditions.c.topic == bindparam("on"))
+        connection.execute(delete(conditions).where(here), former)
     if writing.conditions:
         rows = [
             {"subject": c.subject, "topic": c.topic, "key": c.key, "event": c.event, "since": naive(c.since)}
