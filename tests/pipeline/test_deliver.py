@@ -75,6 +75,30 @@ def test_the_first_sync_makes_everything_in_order(lab: DeliveryLab) -> None:
     assert lab.recorded() == ["settings", "web", "web", "web"]
 
 
+def test_a_first_sync_asks_of_each_object_twice_once_dry(lab: DeliveryLab) -> None:
+    """What is going to be made anyway is not looked for before: that it can be made says that it is not there."""
+    lab.namespace()
+    lab.commit(config(), deployment(), made("ServiceAccount", "web"))
+    before = len(lab.server.requests)
+    assert lab.step(application()).status.sync is SyncStatus.SYNCED
+    asked = [(one.method, "dryRun" in one.query) for one in lab.server.requests[before:] if one.verb != "watch"]
+    assert (asked.count(("PATCH", True)), asked.count(("PATCH", False))) == (3, 3 + 1)  # and the inventory
+    assert [one.path for one in lab.server.requests[before:] if "/namespaces/" in one.path and one.method == "GET"] == [
+        "/api/v1/namespaces/shop/configmaps/updater-shop"
+    ]
+
+
+def test_what_is_there_before_the_first_sync_is_compared_and_taken_over(lab: DeliveryLab) -> None:
+    lab.namespace()
+    lab.create("/api/v1/namespaces/shop/configmaps", config() | {"data": {"a": "theirs"}})
+    lab.asked()
+    lab.commit(config())
+    status = lab.step(application()).status
+    assert (status.sync, lab.asked()[-1]) == (SyncStatus.SYNCED, "patch configmaps settings")
+    assert status.last is not None
+    assert [one.message for one in status.last.resources] == ["applied"]
+
+
 BROKEN: dict[str, tuple[Any, str]] = {
     "an object that is not valid": (deployment(replicas=-1), "Deployment.apps shop/web"),
     "a kind that nobody serves": (made("Widget", "one", spec={}), "Widget.example.com shop/one"),

@@ -11,11 +11,12 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from updater.cluster.answers import Gone, Question, document, failure, words
@@ -51,6 +52,8 @@ _SERVERS_OWN = frozenset(
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 
 Json = dict[str, Any]
+T = TypeVar("T")
+U = TypeVar("U")
 Warn = Callable[[str], object]
 """Called for every warning of the server, e.g. about fields that a kind does not have."""
 
@@ -73,6 +76,22 @@ class _Write:
     body: bytes = field(repr=False)
     content_type: str = _JSON
     parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Busy:
+    """Counts the threads in a block, and says to each whether it is the only one."""
+
+    def __init__(self) -> None:
+        self._lock, self._count = threading.Lock(), 0
+
+    def __enter__(self) -> bool:
+        with self._lock:
+            self._count += 1
+            return self._count == 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._count -= 1
 
 
 class Cluster:
@@ -113,6 +132,8 @@ class Cluster:
             sleep=sleep,
             breaker=breaker or Breaker(clock=clock),
         )
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix=f"cluster {name}")  # its threads come as needed
+        self._busy = _Busy()
         self._discovering = threading.Lock()
         self._served: Served | None = None
         self._served_at = -math.inf
@@ -133,6 +154,16 @@ class Cluster:
     def close(self) -> None:
         """Close the connections; watches end at once."""
         self._asker.close()
+
+    def each(self, do: Callable[[T], U], those: Sequence[T]) -> builtins.list[U]:
+        """Do something with each, several at once where no other thread does so; return what came of it.
+
+        `do` itself does not call this.
+        """
+        with self._busy as alone:
+            if len(those) < 2 or not alone:  # enough is under way, and handing it on costs more than a request
+                return builtins.list(map(do, those))
+            return builtins.list(self._pool.map(do, those))
 
     # --- what it serves ---------------------------------------------------------------------------------------------
 
@@ -296,13 +327,23 @@ class Cluster:
         force     take fields that others own; else Conflict names them
         Raises Conflict, Refused, Absent, Denied, UnknownKind and Unreachable.
         """
+        write = self._apply(resource, dry_run=dry_run, force=force)
+        return self._object(self._write(write, as_user, warn), write.question)
+
+    def would_create(self, resource: Resource, *, as_user: str | None = None) -> bool:
+        """Apply dry, and say whether that would make the object: it is not there. Raises what `apply` raises."""
+        write = self._apply(resource, dry_run=True, force=False)
+        answer = self._write(write, as_user)
+        self._object(answer, write.question)
+        return answer.status == 201
+
+    def _apply(self, resource: Resource, *, dry_run: bool, force: bool) -> _Write:
         question = self._question("dry run of" if dry_run else "apply of", resource.key)
         path = self._path(self._kind(resource), resource.key, question)
         parameters = {"fieldManager": MANAGER, "force": "true" if force else "false", "fieldValidation": "Warn"}
         if dry_run:
             parameters["dryRun"] = "All"
-        write = _Write("PATCH", path, question, _body(resource, question), _APPLY, parameters)
-        return self._object(self._write(write, as_user, warn), question)
+        return _Write("PATCH", path, question, _body(resource, question), _APPLY, parameters)
 
     def create(self, resource: Resource, *, as_user: str | None = None, warn: Warn | None = None) -> Json:
         """Make an object that is not there yet. Raises Refused where it is, and what `apply` raises."""

@@ -34,9 +34,12 @@ class Inventory:
         except ValueError as err:
             raise Refused(f"inventory at cluster {self._cluster.name}: {err}", reason="ForeignInventory") from err
 
-    def widen(self, desired: Iterable[Key]) -> frozenset[Key]:
-        """Record what will be beside what was, before anything is applied; return both together."""
-        recorded = self.read()
+    def widen(self, desired: Iterable[Key], known: frozenset[Key] | None = None) -> frozenset[Key]:
+        """Record what will be beside what was, before anything is applied; return both together.
+
+        known  what was recorded, where it was read a moment ago
+        """
+        recorded = self.read() if known is None else known
         members = growing(recorded, desired)
         if members != recorded:
             self._write(members)

@@ -37,7 +37,7 @@ from updater.store.applications import Applications
 from updater.store.database import Database
 from updater.store.journal import Journal
 
-THREADS = 4  # a cluster: applying waits for the cluster most of the time
+THREADS = 8  # a cluster: they wait most of the time, and those that write at once share a transaction
 SPREAD = 0.2  # share of an interval over which looks are spread
 UNTOUCHED = 0.5  # seconds in which applications that a commit changed go before those that it did not
 SETTLE = 0.2  # seconds in which several changes in a cluster are looked at once

@@ -9,9 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from updater.cluster.answers import words as bounded
 from updater.cluster.client import Cluster
@@ -23,7 +22,6 @@ from updater.model.sync import Action, Phase, ResourceResult, Stage, SyncResult,
 from updater.pipeline.writes import Order, Timer, Writer, coming
 from updater.sync.order import is_last, steps
 
-AT_ONCE = 8  # objects of one step
 ESTABLISHED = 30.0  # seconds that a new kind may take to be served
 FAILING = 60.0  # seconds that the hooks of a failed sync get, also where its own time is up
 MAX_MESSAGE = 500  # characters
@@ -31,7 +29,6 @@ FIRST = -(10**6)  # the wave of the namespace that a sync makes for itself
 
 Json = dict[str, Any]
 End = tuple[Phase, str]
-T = TypeVar("T")
 
 _DONE: End = (Phase.SUCCEEDED, "")
 
@@ -80,7 +77,8 @@ class Sync:
         """Try everything that is to be applied, and write nothing; say what stands in the way."""
         brought = coming(self._order.tasks)
         tasks = [task for task in self._order.due if task.resource is not None and task.key not in self._order.tried]
-        failed = [one for one in _each(tasks, lambda task: self._writer.dry(task, brought)) if not one.done]
+        tried = self._cluster.each(lambda task: self._writer.dry(task, brought), tasks)
+        failed = [one for one in tried if not one.done]
         self._results += failed
         phase, words = self._end(failed)
         return phase, f"nothing was written: {words}" if words else ""
@@ -135,7 +133,7 @@ class Sync:
 
     def _group(self, group: Sequence[SyncTask]) -> list[ResourceResult]:
         """Do what may be done at once; return what failed."""
-        results = _each(group, self._writer.do)
+        results = self._cluster.each(self._writer.do, group)
         self._results += results
         failed = [result for result in results if not result.done]
         if not failed and any(task.key.kind == "CustomResourceDefinition" for task in group):
@@ -174,7 +172,7 @@ class Sync:
         bad: list[tuple[Phase, str]] = []
 
         def over() -> bool:
-            looks = list(zip(waiting, _each(waiting, self._look), strict=True))
+            looks = list(zip(waiting, self._cluster.each(self._look, waiting), strict=True))
             bad.extend((phase, f"{task.key}: {why}") for task, (phase, why) in looks if phase in _BAD)
             waiting[:] = [task for task, (phase, _) in looks if phase is Phase.RUNNING]
             return bool(bad) or not waiting
@@ -239,10 +237,3 @@ def _brought(task: SyncTask) -> tuple[str, str]:
     spec = spec if isinstance(spec, Mapping) else {}
     names = spec.get("names")
     return str(spec.get("group", "")), str(names.get("kind", "") if isinstance(names, Mapping) else "")
-
-
-def _each(tasks: Sequence[SyncTask], do: Callable[[SyncTask], T]) -> list[T]:
-    if len(tasks) < 2:
-        return list(map(do, tasks))
-    with ThreadPoolExecutor(min(AT_ONCE, len(tasks)), thread_name_prefix="apply") as pool:
-        return list(pool.map(do, tasks))

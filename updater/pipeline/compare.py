@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -28,7 +27,6 @@ from updater.sync.inventory import identity, member, set_of
 from updater.sync.managed import only, trees
 from updater.sync.options import Conflicts, Options, hook, options, wave
 
-AT_ONCE = 8  # objects at a time
 IMAGES = frozenset({"image"})
 MAX_IMAGES = 200
 _BUILT_IN_CLUSTER_WIDE = frozenset({"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"})
@@ -181,18 +179,21 @@ class Compared:
 
     trouble  what stands in the way of a sync, by object
     unseen   what Git has no more and may be there for a while: kinds that are not served now, what is on its way out
+    tried    what is not there, and was applied dry
     """
 
     differences: tuple[Difference, ...]
     live: Mapping[Key, Json] = field(repr=False)  # with the values of Secrets
     trouble: Mapping[Key, str] = field(default_factory=dict)
     unseen: frozenset[Key] = frozenset()
+    tried: frozenset[Key] = frozenset()
 
 
 class Comparison:
     """One look at one application.
 
-    look  what the cluster has, from memory where that is fresh; secret_key: for the hashes of Secrets
+    look   what the cluster has, from memory where that is fresh; secret_key: for the hashes of Secrets
+    eager  what no inventory names is going to be made: it is applied dry at once, which says too whether it is there
     """
 
     def __init__(
@@ -204,29 +205,35 @@ class Comparison:
         *,
         secret_key: bytes,
         as_user: str | None = None,
+        eager: bool = False,
     ) -> None:
         self._application, self._cluster, self._look, self._kept = application, cluster, look, kept
-        self._secret_key, self._as_user = secret_key, as_user
+        self._secret_key, self._as_user, self._eager = secret_key, as_user, eager
         self._set_id = identity(application.name, home(application))
         self._live: dict[Key, Json] = {}
         self._trouble: dict[Key, str] = {}
         self._unseen: set[Key] = set()
+        self._dry: set[Key] = set()
+        self._recorded: frozenset[Key] = frozenset()
 
     def run(self, wanted: Desired, inventory: Iterable[Key]) -> Compared:
         """Compare every member, and look for what is there beside them. Raises Unreachable."""
         own = {resource.key for resource in wanted.members}
-        extra = sorted(set(inventory) - own)
+        self._recorded = frozenset(inventory)
+        extra = sorted(self._recorded - own)
         if own <= self._kept.verdicts.keys():  # hardly a request: memory has them, and threads cost more than looking
             compared = [*map(self._member, wanted.members), *map(self._extra, extra)]
         else:
-            with ThreadPoolExecutor(min(AT_ONCE, len(own) + len(extra)) or 1, thread_name_prefix="compare") as pool:
-                compared = [*pool.map(self._member, wanted.members), *pool.map(self._extra, extra)]
+            compared = [*self._cluster.each(self._member, wanted.members), *self._cluster.each(self._extra, extra)]
         found = [one for one in compared if one is not None]
         self._kept.verdicts = {key: kept for key, kept in self._kept.verdicts.items() if key in own}
-        return Compared(tuple(found), self._live, self._trouble, frozenset(self._unseen))
+        return Compared(tuple(found), self._live, self._trouble, frozenset(self._unseen), frozenset(self._dry))
 
     def _member(self, resource: Resource) -> Difference:
         key = resource.key
+        if self._eager and key not in self._recorded and self._is_new(resource):
+            self._dry.add(key)
+            return Difference(key, Verdict.MISSING)
         try:
             live = self._look(key)
         except UnknownKind as err:
@@ -254,6 +261,15 @@ class Comparison:
         if found.verdict is not Verdict.UNKNOWN:
             self._kept.verdicts[key] = known[0], version_of(self._live[key]), found
         return found
+
+    def _is_new(self, resource: Resource) -> bool:
+        """Whether an object is not there, and can be made: one request in place of two. If not, it is looked for."""
+        try:
+            return self._cluster.would_create(resource, as_user=self._as_user)
+        except Unreachable:
+            raise
+        except ClusterError:
+            return False
 
     def _unmoved(self, key: Key, live: Json, last: Difference) -> bool:
         """Say whether only what nobody compares has changed, as the status: then the answer would be the same."""

@@ -162,7 +162,8 @@ class _Step:
         wanted = self._wanted(tree, site)
         members = self._members(site)
         kept, key = self.memory.kept, self.world.secret_key
-        comparison = Comparison(self.application, site.cluster, self._look(site), kept, secret_key=key)
+        eager = self.ask.write and (self.ask.by_hand or self.application.policy.automated is not None)
+        comparison = Comparison(self.application, site.cluster, self._look(site), kept, secret_key=key, eager=eager)
         compared = comparison.run(wanted, members)
         objects = statuses(wanted, compared, lambda key: exists(site.cluster, key), self.now)
         status = replace(

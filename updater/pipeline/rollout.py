@@ -118,7 +118,7 @@ class Rollout:
         )
         same = frozenset(one.key for one in compared.differences if one.verdict is Verdict.SAME)
         tried = frozenset(one.key for one in compared.differences if one.verdict is Verdict.CHANGED and not one.why)
-        return Order(self.application, revision, self._namespace() + tasks, compared.live, tried, same)
+        return Order(self.application, revision, self._namespace() + tasks, compared.live, tried | compared.tried, same)
 
     def _namespace(self) -> tuple[SyncTask, ...]:
         """Return the task that makes the namespace of the destination, where that is asked for and lacking."""
@@ -126,7 +126,8 @@ class Rollout:
         key = Key("", "Namespace", "", name)
         if said(policy.options).get("CreateNamespace") != "true" or not name:
             return ()
-        if key in self.seen.own or self.site.cluster.exists(key):
+        met = self.seen.compared.tried | self.seen.compared.live.keys()  # what is in it says that it is there
+        if key in self.seen.own or any(one.namespace == name for one in met) or self.site.cluster.exists(key):
             return ()
         metadata: Json = {"name": name}
         if policy.namespace_labels:
@@ -146,7 +147,8 @@ class Rollout:
     def _widen(self) -> None:
         """Have the inventory name what comes beside what it names; somebody may have removed it meanwhile."""
         if self.seen.own or self.seen.members:
-            self.recorded = self.site.inventory(self.application).widen(self.seen.own)
+            known = self.seen.members if self.memory.read_at == self.now else None
+            self.recorded = self.site.inventory(self.application).widen(self.seen.own, known)
             self.memory.members, self.memory.read_at = self.recorded, self.now
 
     def _shrink(self, pruned: set[Key]) -> None:
