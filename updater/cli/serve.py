@@ -30,14 +30,15 @@ def _without(*packages: str) -> Iterator[None]:
 
 
 def run(ctx: typer.Context, config: Config = None) -> None:
-    """Run the daemon: poll, decide, commit.
+    """Run the daemon: poll, decide, commit, sync, tell, serve.
 
     SIGHUP reloads the configuration; SIGTERM drains within 20 s and exits 0.
     """
     with _without("rich", "pygments"):
         from updater.daemon.run import Daemon
+        from updater.web.serve import serve
 
-    raise typer.Exit(Daemon(load(ctx, config), config or ctx.obj).run())
+    raise typer.Exit(Daemon(load(ctx, config), config or ctx.obj, serve).run())
 
 
 def health(ctx: typer.Context, config: Config = None, json: Json = False) -> None:

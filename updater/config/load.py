@@ -18,15 +18,17 @@ from updater.config.registries import names as registry_names
 from updater.config.repositories import GitHost, RepositorySettings, below, fits, host_name, repository_name
 from updater.config.settings import Document, Settings
 from updater.config.sources import Sources, is_glob
-from updater.config.tree import Map, Mark, Seq, Text
+from updater.config.tree import Map, Mark, Seq, Text, kind_of
 from updater.errors import ConfigError, Problem
 from updater.secrets import SecretRef
 
 if TYPE_CHECKING:
     from updater.config.notifications import Notifications
+    from updater.config.web import WebSettings
+    from updater.hooks.base import Hook
 
 _LISTS = frozenset({"registries", "git_hosts", "repositories", "images", "clusters"})
-_APART = frozenset({"defaults", "notifications"})
+_APART = frozenset({"defaults", "notifications", "web"})
 
 
 class Rejected(ConfigError):
@@ -40,8 +42,7 @@ class Rejected(ConfigError):
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the configuration: `path`, else $UPDATER_CONFIG, else the first usual file that exists.
 
-    Raises Rejected (a ConfigError) with every mistake at once. UPDATER_LISTEN belongs to `web`, which is not built, and
-    is ignored.
+    Raises Rejected (a ConfigError) with every mistake at once.
     """
     file = locate(path, environ)
     files = Files()
@@ -88,13 +89,18 @@ def _override(tree: Map, environ: Mapping[str, str]) -> None:
     if isinstance(data, Text) and data.startswith("$XDG_STATE_HOME"):
         home = default_data(environ).parent
         tree["data"] = Text.of(f"{home}{data.removeprefix('$XDG_STATE_HOME')}", data.file)
-    if environ.get("UPDATER_LOG_LEVEL"):
-        log = tree.get("log")
-        if not isinstance(log, Map):
-            log = Map(_environment("UPDATER_LOG_LEVEL"))
-            if tree.get("log") is None:
-                tree.put("log", log, log.mark)
-        _set(log, "level", "UPDATER_LOG_LEVEL", environ)
+    _set_in(tree, "log", "level", "UPDATER_LOG_LEVEL", environ)
+    _set_in(tree, "web", "listen", "UPDATER_LISTEN", environ)
+
+
+def _set_in(tree: Map, section: str, key: str, variable: str, environ: Mapping[str, str]) -> None:
+    if environ.get(variable):
+        part = tree.get(section)
+        if not isinstance(part, Map):
+            part = Map(_environment(variable))
+            if tree.get(section) is None:
+                tree.put(section, part, part.mark)
+        _set(part, key, variable, environ)
 
 
 def _set(tree: Map, key: str, variable: str, environ: Mapping[str, str]) -> None:
@@ -123,6 +129,7 @@ def _complete(tree: Map, environ: Mapping[str, str], files: Sources, problems: l
     items = Items(registries, names, problems).read(tree.get("defaults"), tree.get("images"))
     problems += _strange_repositories(tree.get("applications"), names)
     notifications = _notifications(tree.get("notifications"), network, names, problems)
+    web = _web(tree.get("web"), problems)
     if document is None:
         return None
     data = (document.data or default_data(environ)).absolute()
@@ -140,6 +147,7 @@ def _complete(tree: Map, environ: Mapping[str, str], files: Sources, problems: l
         clusters=clusters,
         applications=document.applications,
         sync=document.sync,
+        web=web,
         files=files,
     )
 
@@ -217,6 +225,29 @@ def _notifications(
     names = unique(_channel_names(section.get("channels")), problems)
     problems += _strangers(section.get("routes"), names, repositories)
     return rest and rest.model_copy(update={"channels": channels})
+
+
+def _web(section: object, problems: list[Problem]) -> WebSettings | None:
+    """Validate the section, then its hooks one by one; the kind of a hook is its name where it says none."""
+    if not isinstance(section, Map):
+        return None
+    from updater.config.web import HookEntry, WebSettings, hook_name  # the family comes only where it is wanted
+
+    rest = validate(WebSettings, without(section, (), {"hooks"}), problems)
+    hooks: dict[str, Hook] = {}
+    entries = section.get("hooks")
+    entries = entries if isinstance(entries, Map) else Map(section.mark)
+    for name, entry in entries.items():
+        mark = entries.marks[name]
+        if not hook_name(name):
+            problems.append(mark.problem(f"{name[:100]!r}", "a name that can stand in a path", at_key=True))
+        elif isinstance(entry, Map):
+            whole = entry if "kind" in entry else entry.copy_with("kind", Text.of(name, ""), mark)
+            if (hook := validate(HookEntry, whole, problems)) is not None:
+                hooks[name] = hook.root
+        else:
+            problems.append(mark.problem(kind_of(entry), "a mapping with a token, a secret or a path"))
+    return rest and rest.model_copy(update={"hooks": hooks})
 
 
 def _channel_names(entries: object) -> Iterator[tuple[str, Mark]]:

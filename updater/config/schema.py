@@ -26,13 +26,17 @@ def schema() -> dict[str, Any]:
 
 
 def _whole() -> type[Document]:
-    """Return the model of the file with its section `notifications`, which is typed only where it is wanted."""
+    """Return the model of the file with the sections that are typed only where they are wanted."""
     from updater.config.notifications import Notifications
+    from updater.config.web import HookEntry, WebSettings
 
-    described = Field(Notifications(), description=Document.model_fields["notifications"].description)
-    return create_model(
-        "Document", __base__=Document, __doc__=Document.__doc__, notifications=(Notifications, described)
-    )
+    hooks: Any = Field({}, description=WebSettings.model_fields["hooks"].description)
+    web = create_model("Web", __base__=WebSettings, __doc__=WebSettings.__doc__, hooks=(dict[str, HookEntry], hooks))
+    sections: dict[str, Any] = {
+        name: (model, Field(model(), description=Document.model_fields[name].description))
+        for name, model in (("notifications", Notifications), ("web", web))
+    }
+    return create_model("Document", __base__=Document, __doc__=Document.__doc__, **sections)
 
 
 def _properties(document: dict[str, Any]) -> Iterator[dict[str, dict[str, Any]]]:

@@ -25,11 +25,11 @@ from updater.secrets import SecretRef
 
 if TYPE_CHECKING:
     from updater.config.notifications import Notifications
+    from updater.config.web import WebSettings
 
 _IMAGE = frozenset({"verify", "replaces", "marker"})  # gates and places that later versions bring
 
 NOT_YET: Mapping[str, frozenset[str]] = {
-    "": frozenset({"web"}),
     "git_hosts[]": frozenset({"kind", "api", "api_credentials"}),
     "git_hosts[].credentials.kind": GIT_LOGINS,
     "registries[].aliases[]": frozenset({"must_exist"}),
@@ -105,6 +105,7 @@ class Document(Section):
     clusters: tuple[ClusterSettings, ...] = Field((), description="the clusters that applications go to")
     applications: tuple[ApplicationsSettings, ...] = Field((), description="where Application manifests are")
     sync: SyncSettings = Field(SyncSettings(), description="how applications are kept in sync")
+    web: dict[str, Any] = Field({}, description="page, API and hooks of `updater run`")  # typed by config/web.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Settings:
 
     `data` is absolute; `state` a SQLAlchemy URL. `network` of a registry, a git host, a repository, a channel or a
     cluster is whole already: its own keys over those of the section. `notifications` is None where the file has no such
-    section. `files` remembers what was read, for `changed`.
+    section, and so is `web`: then it is as its defaults say. `files` remembers what was read, for `changed`.
     """
 
     data: Path
@@ -128,6 +129,7 @@ class Settings:
     clusters: tuple[ClusterSettings, ...] = ()
     applications: tuple[ApplicationsSettings, ...] = ()
     sync: SyncSettings = field(default_factory=SyncSettings)
+    web: WebSettings | None = None
     files: Sources = field(default_factory=Sources)
 
 

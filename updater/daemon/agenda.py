@@ -42,6 +42,12 @@ class Agenda:
         with self._lock:
             return [item for item in self._hosts.get(host, ()) if self._due[item.name] <= now]
 
+    def wait(self, name: str, now: float) -> float | None:
+        """Return the seconds until an item is due; None while somebody has it, or where there is no such item."""
+        with self._lock:
+            due = self._due.get(name)
+        return None if due is None or due == math.inf else due - now
+
     def take(self, host: str, now: float) -> list[Item]:
         """Return the items of one registry that are due; they are not due again before `done` names them."""
         with self._lock:

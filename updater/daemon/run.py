@@ -16,8 +16,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ from updater.daemon import heartbeat
 from updater.daemon.agenda import Agenda
 from updater.daemon.build import build, prepare, unusable
 from updater.daemon.couriers import Couriers
+from updater.daemon.desk import Desk
 from updater.daemon.logs import configure
 from updater.daemon.remember import open_state, remember, remember_configuration, remember_time, state_url
 from updater.errors import ConfigError, Problem, StoreError, UpdaterError
@@ -71,22 +72,31 @@ class _Generation:
     clusters: tuple[object, ...] = ()  # what their folders held
 
 
-class Daemon:
-    """Polls, decides and commits by one configuration at a time; `path` is where it was read from."""
+Front = Callable[[Desk], AbstractContextManager[object]]
+"""Opens a front door; what it opens is closed before the daemon ends."""
 
-    def __init__(self, settings: Settings, path: Path | None) -> None:
+
+class Daemon:
+    """Polls, decides and commits by one configuration at a time; `path` is where it was read from.
+
+    `front` is opened when everything is there, and closed when nothing further begins.
+    """
+
+    def __init__(self, settings: Settings, path: Path | None, front: Front = lambda _desk: nullcontext()) -> None:
         # What was found in a usual place stays the one that counts, also while it is away.
         self._first, self._path = settings, path or next((file.path for file in settings.files.files), None)
         self._stopping = threading.Event()
         self._reload = threading.Event()
         self._idle = threading.Condition()
         self._active = 0
-        self._beaten = time.monotonic()
-        self._rejected: Rejected | None = None
+        self.beaten = time.monotonic()
+        self.rejected: Rejected | None = None
         self._failing: dict[str, frozenset[str]] = {}  # what failed and was said, and the items that met it
         self._mute = False
         self._people: dict[str, People] = {}
         self._reminded = time.monotonic()
+        self._front = front
+        self.desk = Desk(self)
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code."""
@@ -96,35 +106,37 @@ class Daemon:
         with ExitStack() as closing:
             signals = closing.enter_context(_signals())
             closing.enter_context(_only_one(self._first.data))
-            self._database: Database = open_state(self._first)
-            closing.callback(self._database.close)
+            self.database: Database = open_state(self._first)
+            closing.callback(self.database.close)
             closing.callback(heartbeat.stop, self._first.data)
-            self._known = Polls(self._database).read()
-            self._now = self._generation(self._first)
-            remember_configuration(self._first, self._now.world.memory().journal, [], datetime.now(UTC))
+            self.known = Polls(self.database).read()
+            self.now = self._generation(self._first)
+            remember_configuration(self._first, self.now.world.memory().journal, [], datetime.now(UTC))
             self._scheduler = self._clock()
             log.info("started", version=__version__, images=len(self._first.items), data=str(self._first.data))
-            self._watch(signals)
+            with self._front(self.desk):
+                self._watch(signals)
+                self._stopping.set()
             return self._drain()
 
     def _generation(self, settings: Settings) -> _Generation:
         with ExitStack() as closing:  # of what is made before something cannot be made
-            couriers = Couriers(settings, self._database)
+            couriers = Couriers(settings, self.database)
             closing.callback(couriers.close)
-            world = closing.enter_context(build(settings, database=self._database, written=couriers.wake))
-            agenda = Agenda(settings.items, self._known, datetime.now(UTC), time.monotonic())
+            world = closing.enter_context(build(settings, database=self.database, written=couriers.wake))
+            agenda = Agenda(settings.items, self.known, datetime.now(UTC), time.monotonic())
             made = _Generation(settings, world, agenda, couriers, closing)
             if settings.clusters:
                 from updater.daemon.delivery import delivery  # the client of clusters comes where there is one
                 from updater.daemon.sites import signature
 
                 made.clusters = signature(settings.clusters)
-                made.delivery = closing.enter_context(delivery(settings, self._database, world.memory().journal))
+                made.delivery = closing.enter_context(delivery(settings, self.database, world.memory().journal))
             made.closing = closing.pop_all()
             return made
 
     def _clock(self) -> BackgroundScheduler:
-        hosts = self._now.agenda.hosts
+        hosts = self.now.agenda.hosts
         scheduler = BackgroundScheduler(
             timezone=UTC,
             # The beat has a thread of its own: registries that hang must not look like a clock that stands still.
@@ -136,7 +148,7 @@ class Daemon:
         for host in hosts:
             scheduler.add_job(self._poll, "interval", (host,), seconds=PULSE, next_run_time=datetime.now(UTC))
         scheduler.start()
-        self._beaten = time.monotonic()
+        self.beaten = time.monotonic()
         return scheduler
 
     def _watch(self, signals: socket.socket) -> None:
@@ -149,16 +161,16 @@ class Daemon:
                 else:
                     log.info("stopping", signal=signal.Signals(number).name)
                     return
-            if time.monotonic() - self._beaten > heartbeat.STALE:
+            if time.monotonic() - self.beaten > heartbeat.STALE:
                 log.warning("clock_restarted", why="no beat: the wall clock jumped")
                 self._restart_clock()
 
     def _beat(self) -> None:
-        self._beaten = time.monotonic()
+        self.beaten = time.monotonic()
         if self._stopping.is_set():
             return  # nothing comes after the last beat
         try:
-            heartbeat.beat(self._now.settings.data)
+            heartbeat.beat(self.now.settings.data)
             self._mute = False
         except OSError as err:
             if not self._mute:
@@ -169,32 +181,32 @@ class Daemon:
         except StoreError as err:
             log.error("state_not_read", error=str(err))
         try:
-            if self._reload.is_set() or changed(self._rejected or self._now.settings) or self._clusters_changed():
+            if self._reload.is_set() or changed(self.rejected or self.now.settings) or self._clusters_changed():
                 self._take_up()
         except Exception:
             log.exception("reload_failed")  # our own bug: what was read before goes on
 
     def _clusters_changed(self) -> bool:
         """Say whether kubeconfigs came, changed or went since they were read, or since that failed."""
-        if self._now.delivery is None:
+        if self.now.delivery is None:
             return False
         from updater.daemon.sites import signature
 
-        found = signature(self._now.settings.clusters)
-        before, self._now.clusters = self._now.clusters, found
+        found = signature(self.now.settings.clusters)
+        before, self.now.clusters = self.now.clusters, found
         return found != before
 
     def _listen(self, now: datetime) -> None:
         """Look at once at what people spoke about; say which holds are over."""
-        memory = self._now.world.memory()
+        memory = self.now.world.memory()
         holds, reminders = memory.holds, time.monotonic() - self._reminded > REMIND
         if reminders or holds.over(now):
             self._reminded = time.monotonic() if reminders else self._reminded
-            for item, why in remember_time(self._now.settings, memory.journal, now, reminders=reminders).items():
+            for item, why in remember_time(self.now.settings, memory.journal, now, reminders=reminders).items():
                 log.info("hold_expired", image=item, held=why)
         people = holds.read(now)
         spoken = {item for item in people.keys() | self._people.keys() if people.get(item) != self._people.get(item)}
-        self._now.agenda.wake(spoken, time.monotonic())
+        self.now.agenda.wake(spoken, time.monotonic())
         self._people = people
 
     def _poll(self, host: str) -> None:
@@ -202,7 +214,7 @@ class Daemon:
         with self._idle:
             if self._stopping.is_set() or self._reload.is_set():
                 return
-            now = self._now
+            now = self.now
             due = now.agenda.take(host, time.monotonic())
             if not due:
                 return
@@ -230,19 +242,20 @@ class Daemon:
             polls = remember(now.settings, now.world.memory().journal, report, at)
         except StoreError as err:
             log.error("state_not_written", error=str(err))
-            polls = polls_of(report, self._known, at)  # commits that were not told are found in Git again
+            polls = polls_of(report, self.known, at)  # commits that were not told are found in Git again
         self._tell(report, polls)
         if report.commits and now.delivery is not None:
             now.delivery.wake()
         pauses = {p.item: (p.retry_at - at).total_seconds() for p in polls.values() if p.retry_at}
         failures = {p.item: p.failures for p in polls.values()}
         now.agenda.done(due, failures, pauses, time.monotonic())
-        self._known |= polls
+        self.known |= polls
+        self.desk.bell.ring()
 
     def _tell(self, report: Report, polls: dict[str, Poll]) -> None:
         """Log what changed: commits always, an outcome once."""
         for name, poll in polls.items():
-            last = self._known.get(name)
+            last = self.known.get(name)
             if last is None or (last.outcome, last.reason) != (poll.outcome, poll.reason):
                 level = log.error if poll.outcome == Outcome.FAILED else log.info
                 level("decided", image=name, outcome=poll.outcome, reason=poll.reason)
@@ -283,9 +296,9 @@ class Daemon:
                 problems = [str(problem) for problem in err.problems]
                 log.error("config_rejected", problems=problems)
                 self._remember_configuration(problems)
-                self._rejected = err if isinstance(err, Rejected) else Rejected(list(err.problems), self._read.files)
+                self.rejected = err if isinstance(err, Rejected) else Rejected(list(err.problems), self._read.files)
                 return
-            old, self._now, self._rejected = self._now, new, None
+            old, self.now, self.rejected = self.now, new, None
             old.couriers.stop()
             if old.delivery is not None:
                 old.delivery.stop()
@@ -299,14 +312,14 @@ class Daemon:
     def _remember_configuration(self, problems: list[str]) -> None:
         try:
             remember_configuration(
-                self._now.settings, self._now.world.memory().journal, problems, datetime.now(UTC)
+                self.now.settings, self.now.world.memory().journal, problems, datetime.now(UTC)
             )  # fmt: skip
         except StoreError as err:
             log.error("state_not_written", error=str(err))
 
     def _renewed(self) -> _Generation:
         """Return what the files say now. Raises ConfigError, also for what this process cannot take up."""
-        self._read = self._now.settings
+        self._read = self.now.settings
         self._read = load(self._path)
         try:
             if self._read.data != self._first.data or state_url(self._read) != state_url(self._first):
@@ -328,10 +341,10 @@ class Daemon:
     def _drain(self) -> int:
         """Let what is under way end; what has not by the deadline is ended, the next start converges."""
         self._stopping.set()
-        self._now.world.stop.set()
-        self._now.couriers.stop()
-        if self._now.delivery is not None:
-            self._now.delivery.stop()
+        self.now.world.stop.set()
+        self.now.couriers.stop()
+        if self.now.delivery is not None:
+            self.now.delivery.stop()
         end = time.monotonic() + DRAIN
         with self._idle:
             idle = self._idle.wait_for(lambda: self._active == 0, timeout=DRAIN)
@@ -340,16 +353,16 @@ class Daemon:
             process.end_children()
             with self._idle:
                 idle = self._idle.wait_for(lambda: self._active == 0, timeout=max(0.5, end + 1 - time.monotonic()))
-        if self._now.delivery is not None and not self._now.delivery.ended(max(0.5, end - time.monotonic())):
+        if self.now.delivery is not None and not self.now.delivery.ended(max(0.5, end - time.monotonic())):
             idle = False
             process.end_children()
-        self._now.couriers.close(max(0.5, end + 1 - time.monotonic()))
+        self.now.couriers.close(max(0.5, end + 1 - time.monotonic()))
         log.info("stopped", drained=idle)
         if not idle:  # a thread that cannot be ended would keep the interpreter alive
             heartbeat.stop(self._first.data)
             sys.stderr.flush()
             os._exit(0)
-        self._now.closing.close()
+        self.now.closing.close()
         return 0
 
 

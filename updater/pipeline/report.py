@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,8 @@ from updater.model.commit import Commit
 from updater.model.decision import Decision, Reason
 from updater.model.event import Kind, Subject
 from updater.secrets import redact
+
+MAX_PLACES = 50  # of one item that are remembered
 
 
 class Outcome(StrEnum):
@@ -174,6 +177,12 @@ class Report:
                 for f in unique(self.failures)
             ],
         }
+
+
+def spelled(rows: list[Row]) -> str:
+    """Return what was found of one item, as JSON: what `once --json` says of it, with not too many places."""
+    found = _image(rows)
+    return json.dumps(found | {"references": found["references"][:MAX_PLACES], "places": len(found["references"])})
 
 
 def unique(failures: Iterable[Failure]) -> list[Failure]:

@@ -22,7 +22,7 @@ from updater.messages.origin import Links
 from updater.model.decision import Hold, Reason, Update
 from updater.model.event import ENDS, Event, Kind, Spot, Subject
 from updater.model.image import ImageRef
-from updater.pipeline.report import Cause, Landed, Outcome, Report, Row, weightiest
+from updater.pipeline.report import Cause, Landed, Outcome, Report, Row, spelled, weightiest
 from updater.secrets import redact
 from updater.store.journal import Condition, Post, Standing, Writing
 from updater.store.polls import Poll
@@ -55,7 +55,10 @@ def polls_of(report: Report, before: Mapping[str, Poll], now: datetime) -> dict[
         retry = [f.retry_at for f in report.failures if f.retry_at and f.what == f"image {_image(first)}"]
         failing = first.cause.key if first.cause and first.cause.topic != REPOSITORY else None
         reason, looked = redact(first.reason), first.cause is None or (last is not None and last.looked)
-        found[name] = Poll(name, now, failures, max(retry, default=None), first.outcome.value, reason, failing, looked)
+        seen = spelled(rows) if first.cause is None else (last.document if last else None)
+        found[name] = Poll(
+            name, now, failures, max(retry, default=None), first.outcome.value, reason, failing, looked, seen
+        )
     return found
 
 

@@ -28,6 +28,7 @@ class Poll:
     reason: str
     failing: str | None = None  # what it shares a failure with others about
     looked: bool = False  # whether any attempt found out how it stands
+    document: str | None = None  # what the last look that found out found: JSON as `once --json` has it of an image
 
 
 class Polls:

@@ -23,6 +23,7 @@ polls = Table(
     Column("reason", Text, nullable=False),
     Column("failing", String(1024), index=True),  # what it shares a failure about: a topic and a subject's key
     Column("looked", Boolean),  # whether any attempt found out how it stands
+    Column("document", Text),  # what the last look that found out found, as JSON
 )
 
 lists = Table(
@@ -107,6 +108,7 @@ events = Table(
     Column("subject", String(1024), nullable=False),
     Column("document", Text, nullable=False),  # Event.as_json
     Column("baseline", Boolean, nullable=False),  # found on a first run, and told to nobody
+    Index("events_subject", "subject", "seq"),
 )
 
 conditions = Table(

@@ -1,0 +1,70 @@
+"""Serves the front door in a thread of its own, for as long as the daemon runs."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+
+from updater.config.web import WebSettings
+from updater.daemon.desk import Desk
+from updater.web.app import application
+
+BACKLOG = 128
+CLOSING = 2  # seconds that answers under way get at the end
+MOST_OPEN = 500  # requests and streams at once; more are answered 503
+HEAD = 32 << 10  # bytes of a request's head
+
+log = structlog.get_logger()
+
+
+@contextmanager
+def serve(desk: Desk) -> Iterator[None]:
+    """Serve as the configuration says; where the address is taken that is said, and the daemon works on without."""
+    web = desk.settings.web or WebSettings()
+    try:
+        listening = _listen(web.host, web.port)
+    except OSError as err:
+        log.error("web_not_served", listen=web.listen, error=err.strerror or str(err))
+        yield
+        return
+    host, port = listening.getsockname()[:2]
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application(desk, port),
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=MOST_OPEN,
+            h11_max_incomplete_event_size=HEAD,
+            timeout_graceful_shutdown=CLOSING,
+        )
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="web", daemon=True)
+    thread.start()
+    log.info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(CLOSING + 2)
+        listening.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, kind, proto, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    made = socket.socket(family, kind, proto)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(where)
+        made.listen(BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
