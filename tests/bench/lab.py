@@ -145,6 +145,7 @@ class Lab:
             "HOME": str(self.folder / "home"),
             "LANG": "C.UTF-8",
             "UPDATER_DATA": str(self.folder / "data" / str(self._fresh)),
+            "UPDATER_LISTEN": "127.0.0.1:0",
         }
 
     def fleet(self, name: str, images: int, tags: Sequence[str]) -> Fleet:

@@ -95,6 +95,13 @@ def test_a_mistake_in_a_variable_names_it(tmp_path: Path) -> None:
     assert expected == "one of debug, info, warning, error"
 
 
-def test_where_the_page_listens_is_nobodys_business_yet(tmp_path: Path) -> None:
-    """The container image sets UPDATER_LISTEN for every version."""
-    assert settings(tmp_path, "", {"UPDATER_LISTEN": "0.0.0.0:8080"}).items == ()
+def test_where_the_page_listens_can_be_said_by_the_environment(tmp_path: Path) -> None:
+    """The container image says so, whatever stands in the file."""
+    for text in ("", "web: {listen: '127.0.0.1:1'}\n", "web: {}\n"):
+        web = settings(tmp_path, text, {"UPDATER_LISTEN": "0.0.0.0:8080"}).web
+        assert web is not None
+        assert (web.host, web.port, web.closed) == ("0.0.0.0", 8080, True)
+    assert settings(tmp_path, "").web is None
+    [(place, found, expected)] = rows(tmp_path, "", {"UPDATER_LISTEN": "8080"})
+    assert (place, found) == ("$UPDATER_LISTEN:0:0", "'8080'")
+    assert expected == 'an address and a port, such as "127.0.0.1:8080" or "[::1]:8080"'

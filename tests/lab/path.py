@@ -166,8 +166,9 @@ class WholePath:
         return {"credentials": shown}
 
     def environment(self) -> dict[str, str]:
-        """Return all that a command sees: where programs are, and the password of the registry."""
-        return {"PATH": CLEAN["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8", PASSWORD: LOGIN[1]}
+        """Return all that a command sees: where programs are, the password of the registry, and no port of anyone's."""
+        known = {"PATH": CLEAN["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8"}
+        return known | {PASSWORD: LOGIN[1], "UPDATER_LISTEN": "127.0.0.1:0"}
 
     def argv(self, *args: str, config: Path | None = None) -> list[str]:
         """Return the command line of a command."""

@@ -330,4 +330,5 @@ def _wait_for_interrupt(events: queue.Queue[dict[str, Any]]) -> None:
 
 def _plain() -> dict[str, str]:
     """The environment without what would change the story."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(("UPDATER_", "GIT_"))}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("UPDATER_", "GIT_"))}
+    return kept | {"UPDATER_LISTEN": "127.0.0.1:0"}
