@@ -103,5 +103,5 @@ def test_where_the_page_listens_can_be_said_by_the_environment(tmp_path: Path) -
         assert (web.host, web.port, web.closed) == ("0.0.0.0", 8080, True)
     assert settings(tmp_path, "").web is None
     [(place, found, expected)] = rows(tmp_path, "", {"UPDATER_LISTEN": "8080"})
-    assert (place, found) == ("$UPDATER_LISTEN:0:0", "'8080'")
+    assert (place, found) == ("$UPDATER_LISTEN:0:0", "8080")
     assert expected == 'an address and a port, such as "127.0.0.1:8080" or "[::1]:8080"'

@@ -402,7 +402,6 @@ NOT_YET = [
     (GIT_HOST % "§kind: gitlab", "git_hosts[0].kind"),
     (GIT_HOST % "§api: https://ghe.example.com/api/v3", "git_hosts[0].api"),
     (GIT_HOST % "§api_credentials: null", "git_hosts[0].api_credentials"),
-    ("§web: {}\n", "web"),
     (IMAGE % "§verify: null", "images[0].verify"),
     (IMAGE % "§replaces: null", "images[0].replaces"),
     (IMAGE % "§marker: null", "images[0].marker"),
@@ -454,7 +453,7 @@ def test_postgresql_and_references_to_vaults_come_later(tmp_path: Path) -> None:
 def test_all_mistakes_come_in_one_report_in_the_order_of_the_file(tmp_path: Path) -> None:
     text = """\
         log: {level: loud, formt: json}
-        web: {}
+        web: {listen: everywhere}
         repositories:
           - {url: http://git.example.com/a.git}
           - {url: https://git.example.com/b.git, credentials: {kind: basic, username: u, password: hunter2}}
@@ -466,7 +465,7 @@ def test_all_mistakes_come_in_one_report_in_the_order_of_the_file(tmp_path: Path
     assert [(problem.line, problem.where) for problem in report] == [
         (1, "log.level"),
         (1, "log.formt"),
-        (2, "web"),
+        (2, "web.listen"),
         (4, "repositories[0].url"),
         (5, "repositories[1].credentials.password"),
         (7, "images[0].level"),
