@@ -223,7 +223,7 @@ def test_a_kubeconfig_that_cannot_be_read_is_said_and_the_others_are_shown(two: 
     assert (ran.code, [row["name"] for row in ran.json["applications"]]) == (1, ["shop-idc"])
     [failure] = ran.json["failures"]
     assert "cluster cloud" in failure["error"]
-    assert failure["error"].endswith("; 1 applications wait")
+    assert failure["error"].endswith("; 1 application waits")
 
 
 def test_beside_a_daemon_a_sync_is_done_and_told_once(two: Fleet) -> None:

@@ -186,7 +186,10 @@ def test_health_needs_no_configuration_where_the_environment_names_the_folder(
 def test_a_valid_configuration_is_said_to_be(path: WholePath) -> None:
     ran = path.run("validate")
     assert (ran.code, ran.err) == (0, "")
-    assert "valid" in ran.out
+    assert ran.out.endswith(": valid, 2 image items, 1 repository\n")
+    one = path.folder / "one.yaml"
+    one.write_text(json.dumps(path.settings([path.entry("acme/api")])))
+    assert path.run("validate", config=one).out.endswith(": valid, 1 image item, 1 repository\n")
 
 
 def test_a_registry_that_is_down_is_exit_1_and_the_rest_is_still_told(path: WholePath) -> None:

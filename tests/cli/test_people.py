@@ -147,7 +147,8 @@ def test_rollback_writes_one_commit_and_a_hold(path: WholePath) -> None:
 def test_rollback_says_what_it_did_in_words(path: WholePath) -> None:
     done(path.run("once"))
     words = done(path.run("rollback", "api", "--to", "1.0.0")).out
-    assert "updated" in words
+    assert "  rolled back  " in words
+    assert "updated" not in words
     assert f"Update {path.image('acme/api')} to 1.0.0" in words
     assert "api is held until " in words
 

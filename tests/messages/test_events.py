@@ -436,6 +436,7 @@ def test_an_address_of_a_page_becomes_a_link(url: str) -> None:
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 WEB = replace(UPDATED, subject=Subject(image="web", item="web", reference="ghcr.io/acme/web"))
+BACK = replace(UPDATED, old="1.5.0", new="1.4.2", reason="held", why="rolled back to 1.4.2 by a person")
 FAILED = replace(WEB, kind=Kind.UPDATE_FAILED, subject=Subject(image="db", item="db"))
 
 
@@ -451,16 +452,29 @@ FAILED = replace(WEB, kind=Kind.UPDATE_FAILED, subject=Subject(image="db", item=
             "2 个镜像已更新，1 个更新失败",
         ),
         (
+            [UPDATED, BACK],
+            "1 image updated, 1 image rolled back (fleet main)",
+            "1 个镜像已更新，1 个镜像已回退（fleet main）",
+        ),
+        (
             [replace(UPDATED, kind=kind, spots=()) for kind in list(Kind)[:5]],
             "1 image updated, 1 update available, 1 update held, ...",
             "1 个镜像已更新，1 个镜像有新版本，1 个更新已暂缓，...",
         ),
     ],
-    ids=["one event", "several of a kind", "one image twice", "several kinds", "many kinds"],
+    ids=["one event", "several of a kind", "one image twice", "several kinds", "a rollback", "many kinds"],
 )
 def test_the_title_of_a_message(events: list[Event], en: str, zh: str) -> None:
     assert message(events, "en").title == en
     assert message(events, "zh").title == zh
+
+
+def test_a_rollback_is_no_update_in_words() -> None:
+    en, zh = entry(BACK, "en"), entry(BACK, "zh")
+    assert (en.headline, zh.headline) == ("api/prod rolled back: 1.5.0 -> 1.4.2", "api/prod 已回退：1.5.0 -> 1.4.2")
+    assert "`updater resume api/prod`" in en.action
+    assert "`updater resume api/prod`" in zh.action
+    assert ("详情", "由人工回退到 1.4.2") in zh.facts
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

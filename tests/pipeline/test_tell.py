@@ -13,7 +13,9 @@ import pytest
 from tests.lab.diary import ALL, IMAGES, NOW, Diary, down, failure, open_diary, refused, unreadable
 from updater.config.images import Item
 from updater.messages.commits import commit_message
+from updater.messages.events import line
 from updater.model.change import Bump, Reference
+from updater.model.decision import Reason
 from updater.model.event import Kind, Spot, Subject
 from updater.model.image import ImageRef
 from updater.model.origin import Origin
@@ -370,6 +372,15 @@ def test_a_commit_is_told_with_its_places_links_and_digest(known: Diary) -> None
     assert first.release_notes == "https://github.com/acme/api/releases/tag/1.1.0"
     assert first.spots == tuple(Spot("fleet", "main", "a.yaml", line, "mirror.example.com/acme/api") for line in (3, 9))
     assert (second.old, [spot.file for spot in second.spots]) == ("1.0.5", ["b.yaml"])
+
+
+def test_a_commit_that_holds_what_it_wrote_is_told_as_a_rollback(known: Diary) -> None:
+    text = commit_message([bump("1.1.0", "1.0.0")], until=NOW)
+    assert known.cycle(known.fine("api"), landed=[landed(known, bump(), message=text)]) == ["image_updated api"]
+    [event] = known.journal.recent(1)
+    assert event.reason == Reason.HELD
+    assert line(event, "en") == "api rolled back: 1.1.0 -> 1.0.0 (a.yaml:3 in fleet, branch main)"
+    assert line(event, "zh").startswith("api 已回退")
 
 
 def test_one_change_in_two_environments_is_told_of_each_with_its_own_places(known: Diary) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from updater.cli.options import Config, Json, load, print_json
+from updater.cli.options import Config, Json, counted, load, print_json
 
 if TYPE_CHECKING:
     from updater.config.settings import Settings
@@ -144,7 +144,10 @@ def _loop(ctx: typer.Context, config: Config) -> Iterator[tuple[World, Known, Te
         known = Looker(found.world, found.sources, found.broken).look(Known())
         for name, why in found.broken.items():
             waiting = len(known.waiting.get(name, ()))
-            known.problems.append(f"cluster {name}: {why}" + (f"; {waiting} applications wait" if waiting else ""))
+            known.problems.append(
+                f"cluster {name}: {why}"
+                + (f"; {counted(waiting, 'application waits', 'applications wait')}" if waiting else "")
+            )
         for name, status in Applications(database).read(known.assigned.keys()).items():
             one = known.assigned[name]
             one.memory.status = status if status.cluster == one.cluster else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from updater.cli.options import Config, Json, load, print_json
+from updater.cli.options import Config, Json, counted, load, print_json
 
 
 def validate(ctx: typer.Context, config: Config = None, json: Json = False) -> None:
@@ -27,8 +27,9 @@ def validate(ctx: typer.Context, config: Config = None, json: Json = False) -> N
     if json:
         print_json({"valid": True, "files": files, "images": len(settings.items), "problems": []})
     else:
-        images = f"{len(settings.items)} image items, {len(settings.repositories)} repositories"
-        typer.echo(f"{', '.join(files)}: valid, {images}")
+        images = counted(len(settings.items), "image item", "image items")
+        repositories = counted(len(settings.repositories), "repository", "repositories")
+        typer.echo(f"{', '.join(files)}: valid, {images}, {repositories}")
 
 
 def schema() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from updater.cli.options import Config, Json, Name, choose, load, print_json
+from updater.cli.options import Config, Json, Name, choose, counted, load, print_json
 
 if TYPE_CHECKING:
     from updater.config.settings import Settings
@@ -81,7 +81,7 @@ def _say_left(database: Database) -> None:
 
     figures = Outbox(database).figures(()).values()
     if left := sum(one.states.get("waiting", 0) for one in figures):
-        typer.echo(f"{left} {'message waits' if left == 1 else 'messages wait'}: updater notify queue", err=True)
+        typer.echo(f"{counted(left, 'message waits', 'messages wait')}: updater notify queue", err=True)
 
 
 def _show(report: Report, *, json: bool, diff: bool) -> None:

@@ -55,6 +55,11 @@ def _fit(text: str, end: str) -> int:
     return 3 if text == end else 2 if text.endswith(f"/{end}") else int(text.endswith(end))
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """Return a number and what it counts, `1 image item`."""
+    return f"{number} {one if number == 1 else many}"
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document on standard output."""
     import json

@@ -122,7 +122,7 @@ def rollback(
     if json:
         print_json({"items": held, **report.as_json()})
     else:
-        show.table(report)
+        show.table(report, updated="rolled back")
         show.commits(report)
         for row in held:
             show.out.print(f"{row['name']} is held until {_time(now + HOLD)}", markup=False)

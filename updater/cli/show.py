@@ -58,12 +58,13 @@ def plain(table: Table, *cells: str) -> None:
     table.add_row(*map(escape, cells))
 
 
-def table(report: Report) -> None:
-    """Print a row for each item, weightiest outcome first in each."""
+def table(report: Report, updated: str = Outcome.UPDATED.value) -> None:
+    """Print a row for each item, weightiest outcome first in each; `updated` is how people call what was written."""
     shown = grid("NAME", "CURRENT", "TARGET", "OUTCOME", "WHY")
     for row in report.images():
         colour = _COLOUR[Outcome(row["outcome"])]
-        outcome = row["outcome"] if row["outcome"] != Outcome.HELD else f"held: {row['reason']}"
+        words = {Outcome.HELD: f"held: {row['reason']}", Outcome.UPDATED: updated}
+        outcome = words.get(row["outcome"], row["outcome"])
         cells = (row["name"], row["current"] or "-", row["target"] or "-", f"[{colour}]{outcome}[/]")
         shown.add_row(*(escape(cell) for cell in cells[:3]), cells[3], escape(redact(row["why"])))
     out.print(shown)

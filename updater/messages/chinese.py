@@ -180,6 +180,14 @@ _KINDS = {
     ),
 }
 
+_BACK = Told(
+    "{name} 已回退[：{change}]",
+    "{n} 个镜像已回退",
+    "{n} 个镜像已回退",
+    _DETAILS,
+    "已暂停更新；如需恢复，请执行 `updater resume {command}`",
+)
+
 _REASONS = {
     "up_to_date": Reasoned("已是最新"),
     "no_match": Reasoned("没有符合策略的标签", "请检查 `policy` 和 `tags`：`updater explain {command}`"),
@@ -244,6 +252,8 @@ _WHYS = (
     (r"a deny window (.+) is open", "当前处于禁止更新的时间窗口：{_1}"),
     (r"held by a person(?: until (.+? UTC))?(?:: (.*))?", "人工暂停[，截止 {_1}][：{_2}]"),
     (r"rolled back, held until (.+)", "已回退，暂停至 {_1}"),
+    (r"rolled back to (\S+) by a person", "由人工回退到 {_1}"),
+    (r"rolled back by a person to what stood before (\S+)", "由人工回退到 {_1} 之前的版本"),
     (r"our own commits left (\S+) a short while ago", "近期的自动提交刚换掉 {_1}"),
     (r"another updater may want something else", "可能有其他更新工具在写入不同的版本"),
     (r"(.+) cannot read the current tag (\S+)", "{_1} 无法识别当前标签 {_2}"),
@@ -252,6 +262,7 @@ _WHYS = (
 
 CHINESE = Words(
     kinds=_KINDS,
+    back=_BACK,
     reasons=_REASONS,
     labels=Labels(
         image="镜像",

@@ -178,6 +178,14 @@ _KINDS = {
     ),
 }
 
+_BACK = Told(
+    "{name} rolled back[: {change}]",
+    "{n} image rolled back",
+    "{n} images rolled back",
+    _DETAILS,
+    "It is on hold: `updater resume {command}` lets it go on",
+)
+
 _REASONS = {
     "up_to_date": Reasoned("nothing newer"),
     "no_match": Reasoned("no tag is what the policy wants", "Check `policy` and `tags`: `updater explain {command}`"),
@@ -237,6 +245,7 @@ _REASONS = {
 
 ENGLISH = Words(
     kinds=_KINDS,
+    back=_BACK,
     reasons=_REASONS,
     labels=Labels(
         image="Image",

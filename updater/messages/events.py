@@ -116,7 +116,7 @@ def held_back(count: int, since: datetime, language: Language) -> str:
 def reminder(told: Entry, since: datetime, language: Language) -> Entry:
     """Return the entry of what still is so. `since` is said last, and is never what a long headline loses."""
     words = WORDS[language]
-    still = fill(words.kinds[told.event.kind].still or words.still, {"since": moment(since)})
+    still = fill(words.told(told.event).still or words.still, {"since": moment(since)})
     ending = words.aside.format(still)
     headline = _cut(told.headline, MAX_HEADLINE - len(ending)) + ending
     markup = told.markup and f"{told.markup}\n\n{still}"  # words of ours and a time: nothing to escape
@@ -180,7 +180,7 @@ class _Said:
     """One event in one language, part by part."""
 
     def __init__(self, event: Event, words: Words) -> None:
-        self._event, self._words, self._told = event, words, words.kinds[event.kind]
+        self._event, self._words, self._told = event, words, words.told(event)
         self._reason = words.reasons.get(event.reason) if event.kind is Kind.UPDATE_HELD else None
         subject = event.subject
         self._values = {
@@ -299,10 +299,10 @@ class _Said:
 
 def _summary(events: Sequence[Event], words: Words) -> str:
     """Count by kind, each subject once: `3 images updated, 1 failed (fleet main)`."""
-    counts = Counter(kind for kind, _ in {(event.kind, event.subject.key) for event in events})
+    counts = Counter(told for told, _ in {(words.told(event), event.subject.key) for event in events})
     groups = [
-        fill(words.kinds[kind].one if counts[kind] == 1 else words.kinds[kind].many, {"n": str(counts[kind])})
-        for kind in dict.fromkeys(event.kind for event in events)
+        fill(told.one if counts[told] == 1 else told.many, {"n": str(counts[told])})
+        for told in dict.fromkeys(map(words.told, events))
     ]
     listed = words.comma.join(groups[:GROUPS])
     if len(groups) > GROUPS:

@@ -15,7 +15,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from updater.model.event import Kind
+from updater.model.decision import Reason
+from updater.model.event import Event, Kind
 
 _OPTIONAL = re.compile(r"\[([^\[\]{}]*\{[^\[\]]*)\]")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -84,11 +85,13 @@ class Words:
     unused         pattern of why the operator's template was not used
     held_one, held_many  patterns of `{count}` and `{since}`
     test_title, test_note  patterns of `{channel}` and `{at}`
+    back           how an update is told that is a rollback
     whys           how what decisions say is said in this language, part by part; what is not here stays as it is
     pause          between these parts
     """
 
     kinds: Mapping[Kind, Told]
+    back: Told
     reasons: Mapping[str, Reasoned]
     labels: Labels
     still: str
@@ -106,6 +109,11 @@ class Words:
     test_note: str
     whys: tuple[tuple[re.Pattern[str], str], ...] = ()
     pause: str = "; "
+
+    def told(self, event: Event) -> Told:
+        """Return how an event is told. An update whose commit holds the image as well is a rollback."""
+        back = event.kind is Kind.IMAGE_UPDATED and event.reason == Reason.HELD
+        return self.back if back else self.kinds[event.kind]
 
     def why(self, said: str) -> str:
         """Say what a decision said in this language, as far as it is known."""

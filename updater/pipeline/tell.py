@@ -17,7 +17,7 @@ from updater.config.images import Item
 from updater.config.repositories import commit_url
 from updater.config.settings import Settings, canonical
 from updater.git.log import trailers
-from updater.messages.commits import Place, Told, digests, linked, places, reasons, told
+from updater.messages.commits import Place, Told, digests, holds, linked, places, reasons, told
 from updater.messages.origin import Links
 from updater.model.decision import Hold, Reason, Update
 from updater.model.event import ENDS, Event, Kind, Spot, Subject
@@ -266,10 +266,14 @@ class _Telling:
 
 
 def updated(landed: Landed, settings: Settings) -> Iterator[Event]:
-    """Yield what a commit tells: one event for each item and pair of values, with all its places."""
+    """Yield what a commit tells: one event for each item and pair of values, with all its places.
+
+    A rollback is an update that is held as well.
+    """
     found = list(trailers(landed.message))
     lines, why, links = _lines(landed.message, settings), reasons(found), linked(landed.message)
     by_image = {(image, tag): digest for image, tag, digest in digests(found)}
+    held = {image for image, _ in holds(found)}
     repository = next((r for r in settings.repositories if r.name == landed.repository), None)
     touched = _touched(landed)
     for one in islice(dict.fromkeys(told(found)), MAX_CHANGES):
@@ -285,6 +289,7 @@ def updated(landed: Landed, settings: Settings) -> Iterator[Event]:
                 old=None if one.old == "-" else one.old,
                 new=one.new,
                 digest=digest or by_image.get((one.image, tag)),
+                reason=Reason.HELD if one.image in held else "",
                 why=redact(why.get(one.image, "")),
                 commit=landed.revision,
                 commit_url=commit_url(repository, landed.revision) if repository else None,
