@@ -183,9 +183,13 @@ def test_what_was_known_of_a_cluster_that_cannot_be_asked_is_marked(two: Fleet) 
 def test_an_application_that_cannot_be_used_is_exit_1_with_its_own_reason(two: Fleet, command: str) -> None:
     broken = application("broken", "idc", two.url)
     broken["spec"]["sauce"] = {}
-    two.apply(application("shop-cloud", "nowhere", two.url), broken)
+    worse = application("worse", "idc", two.url)
+    worse["spec"]["destiny"] = {}
+    two.apply(application("shop-cloud", "nowhere", two.url))
+    two.commit({"applications/broken.yaml": written(broken, worse)})
     two.clusters["idc"].kubeconfig.write_text("{")
-    reasons = {"shop-cloud": "unknown cluster 'nowhere'", "broken": "`sauce`", "shop-idc": "cluster idc: "}
+    reasons = {"shop-cloud": "unknown cluster 'nowhere'", "broken": "`sauce`", "worse": "`destiny`",
+               "shop-idc": "cluster idc: "}  # fmt: skip
     for name, reason in reasons.items():
         ran = run(two, command, name, "--json")
         [failure] = ran.json["failures"]
@@ -193,7 +197,7 @@ def test_an_application_that_cannot_be_used_is_exit_1_with_its_own_reason(two: F
     shown = run(two, command, "broken")
     assert (shown.code, shown.out, len(shown.err.splitlines())) == (1, "", 1)
     unknown = run(two, command, "nobody")
-    assert (unknown.code, "known: broken, shop-cloud, shop-idc" in unknown.err) == (2, True)
+    assert (unknown.code, "known: broken, shop-cloud, shop-idc, worse" in unknown.err) == (2, True)
 
 
 def test_an_application_that_may_stand_in_a_file_that_is_no_yaml_is_exit_1(two: Fleet) -> None:

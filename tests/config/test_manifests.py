@@ -39,7 +39,7 @@ API = "argoproj.io/v1alpha1"
 def applications(name: str) -> list[Application]:
     """Read a file that holds no mistake."""
     found = read((FOLDER / name).read_bytes(), name)
-    assert (found.problems, found.refused, found.complete) == ([], set(), True)
+    assert (found.problems, found.refused, found.complete) == ([], {}, True)
     return found.applications
 
 
@@ -640,7 +640,7 @@ def test_a_mistake_neither_hides_nor_harms_the_others(text: str) -> None:
 def test_an_application_that_is_refused_is_not_taken_for_removed(text: str, refused: set[str], complete: bool) -> None:
     """Its name is known, or any application may be the one."""
     found = read(text, "a.yaml")
-    assert (found.applications, found.refused, found.complete) == ([], refused, complete)
+    assert (found.applications, set(found.refused), found.complete) == ([], refused, complete)
 
 
 @pytest.mark.parametrize(
@@ -730,7 +730,7 @@ def test_who_is_refused_is_still_known_by_name() -> None:
     found = read(
         GOOD.replace("cloud", "") % "a" + "---\n" + GOOD % "b" + "---\nkind: Secret\nmetadata: {name: c}\n", "f"
     )
-    assert (found.refused, [one.name for one in found.applications], found.complete) == ({"a"}, ["b"], True)
+    assert (set(found.refused), [one.name for one in found.applications], found.complete) == ({"a"}, ["b"], True)
 
 
 BROKEN = [
@@ -855,8 +855,24 @@ def test_a_file_that_two_entries_read_counts_once() -> None:
 def test_the_name_of_a_refused_application_stays_taken() -> None:
     """Otherwise the other one would be deployed for as long as the mistake lasts."""
     whole = joined([read(GOOD.replace("cloud", "") % "a", "x.yaml"), read(GOOD % "a", "y.yaml")])
-    assert (names(whole), whole.refused) == ([], {"a"})
+    assert (names(whole), set(whole.refused)) == ([], {"a"})
     assert [one.found for one in whole.problems][1] == "the name 'a' a second time (the first is refused)"
+
+
+def test_every_application_of_a_file_has_its_own_mistakes_alone() -> None:
+    nameless = GOOD.replace("name: %s", "").replace("destination", "destiny")
+    text = "---\n".join([GOOD.replace("source", "sauce") % "a", GOOD.replace("cloud", "") % "b", nameless])
+    whole = joined([read(text, "x.yaml")])
+    told = {name: [one.where for one in refused.problems] for name, refused in whole.refused.items()}
+    assert told == {"a": ["spec.source", "spec.sauce"], "b": ["spec.destination"]}
+    assert [one.where for one in whole.lost] == ["metadata.name", "spec.destination", "spec.destiny"]
+    assert {name: one.origin for name, one in whole.refused.items()} == {"a": "x.yaml:1", "b": "x.yaml:8"}
+
+
+def test_the_last_of_many_bad_applications_has_a_reason_too() -> None:
+    found = read("---\n".join(GOOD.replace("cloud", "") % f"a{number}" for number in range(MAX_PROBLEMS + 9)), "x.yaml")
+    assert {len(one.problems) for one in found.refused.values()} == {1}
+    assert (len(found.refused), found.problems[-1].found) == (MAX_PROBLEMS + 9, "9 more mistakes")
 
 
 def test_a_broken_file_loses_no_other() -> None:

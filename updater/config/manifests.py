@@ -89,18 +89,38 @@ _RANGE = re.compile(r"[*^~<>!,]|^=|\|\||\s")  # how ranges of versions are writt
 _SAID = re.compile(r"(?:found )?(?P<found>.*)[,;] expected (?P<expected>.*)", re.DOTALL)
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An application that is there and cannot be used: `file:line` of its manifest, and its own mistakes."""
+
+    origin: str
+    problems: tuple[Problem, ...]
+
+
 @dataclass(slots=True)
 class Read:
     """What files hold: applications, and every mistake with its place.
 
-    refused   names of applications that are there and cannot be used; nobody may take them for removed
-    complete  False where a file could not be read to its end, or names none: then any application may stand in it
+    refused   by name, applications that are there and cannot be used; nobody may take them for removed
+    lost      why a file could not be read to its end, or which mistakes name no application: any may stand there
     """
 
     applications: list[nouns.Application] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    refused: set[str] = field(default_factory=set)
-    complete: bool = True
+    refused: dict[str, Refused] = field(default_factory=dict)
+    lost: list[Problem] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether an application that is not here is not there."""
+        return not self.lost
+
+    def refuse(self, name: str, one: Refused) -> None:
+        """Add the mistakes of an application, up to a limit; where it stands first stays its place."""
+        first = self.refused.get(name, Refused(one.origin, ()))
+        if len(first.problems) < MAX_PROBLEMS:
+            problems = dict.fromkeys((*first.problems, *one.problems))
+            self.refused[name] = Refused(first.origin, tuple(problems)[:MAX_PROBLEMS])
 
 
 def read(data: bytes | str, file: str, insecure: Collection[str] = ()) -> Read:
@@ -111,11 +131,11 @@ def read(data: bytes | str, file: str, insecure: Collection[str] = ()) -> Read:
         loaded = load(text, file)
     except (Broken, ManifestError) as err:
         found.problems.append(_unreadable(err, file))
-        found.complete = False
+        found.lost += found.problems
         return found
     if len(loaded) > MAX_APPLICATIONS:
         found.problems.append(Problem(file, 1, 1, "", f"{len(loaded)} manifests", f"at most {MAX_APPLICATIONS}"))
-        found.complete = False
+        found.lost += found.problems
     spots: list[Spot] | None = None
     left_out = 0
     for number, one in enumerate(loaded[:MAX_APPLICATIONS]):
@@ -125,11 +145,14 @@ def read(data: bytes | str, file: str, insecure: Collection[str] = ()) -> Read:
             spots = manifests(text) if spots is None else spots
             spot = spots[number] if len(spots) == len(loaded) else Spot(one.line, 1)
             room = MAX_PROBLEMS - len(found.problems)
-            found.problems += islice(_problems(err, spot, file), room) if room else ()
+            own = list(islice(_problems(err, spot, file), max(room, 1)))  # who is refused is always told why
+            found.problems += own[:room]
             left_out += max(0, err.error_count() - room)
-            names = _names(one.manifest)
-            found.refused |= names or set()
-            found.complete = found.complete and names is not None
+            name = _name(one.manifest)
+            if name:
+                found.refuse(name, Refused(f"{file}:{one.line}", tuple(own)))
+            elif name is None:
+                found.lost += own
     if left_out:
         found.problems.append(Problem(file, 0, 0, "", f"{left_out} more mistakes", "none"))
     return found
@@ -144,7 +167,7 @@ def joined(reads: Iterable[Read]) -> Read:
     first: dict[str, nouns.Application] = {}
     for one in reads:
         whole.problems += one.problems
-        whole.complete = whole.complete and one.complete
+        whole.lost += one.lost
         for application in one.applications:
             name = application.name
             if name not in first and name in whole.refused:
@@ -154,7 +177,8 @@ def joined(reads: Iterable[Read]) -> Read:
                 whole.applications.append(application)
             elif (first[name], first[name].origin) != (application, application.origin):  # else a file is read twice
                 whole.problems.append(_twice(application, f"first at {first[name].origin}"))
-        whole.refused |= one.refused
+        for name, refused in one.refused.items():
+            whole.refuse(name, refused)
     whole.problems = list(dict.fromkeys(whole.problems))
     return whole
 
@@ -165,13 +189,13 @@ def _twice(application: nouns.Application, first: str) -> Problem:
     return Problem(file, int(line), 1, "metadata.name", found, "a name of its own")
 
 
-def _names(manifest: Mapping[str, Any]) -> set[str] | None:
-    """Return the name of what may be an application; None where it may be any."""
+def _name(manifest: Mapping[str, Any]) -> str | None:
+    """Return the name of what may be an application, empty for what is none; None where it may be any."""
     metadata = manifest.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     if manifest.get("kind") != "Application":
-        return set()
-    return {name} if isinstance(name, str) and name else None
+        return ""
+    return name if isinstance(name, str) and name else None
 
 
 def _unreadable(err: Broken | ManifestError, file: str) -> Problem:

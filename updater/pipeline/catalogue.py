@@ -48,17 +48,6 @@ class Catalogue:
         self._parsed = (self._parsed if unread else {}) | found
         return joined(found.values()), unread
 
-    def why(self) -> tuple[dict[str, list[str]], list[str]]:
-        """Return the mistakes of the file of each application that is refused, and those of files that are no YAML."""
-        refused: dict[str, list[str]] = {}
-        lost: list[str] = []
-        for one in self._parsed.values():
-            if one.refused or not one.complete:
-                words = [str(problem) for problem in one.problems]
-                refused |= dict.fromkeys(one.refused, words)
-                lost += [] if one.complete else words
-        return refused, lost
-
     def _entry(self, entry: ApplicationsSettings, tree_of: TreeOf) -> Iterator[tuple[Version, Read]]:
         place = _folder(entry.directory) if entry.directory is not None else _branch(entry, tree_of)
         new = [where for version, where in place.files.items() if version not in self._parsed]
@@ -69,7 +58,7 @@ class Catalogue:
     def _read(self, name: str, data: bytes | None) -> Read:
         if data is None or len(data) > MAX_FILE:
             problem = Problem(name, 0, 0, "", f"more than {MAX_FILE >> 20} MiB", "manifests of applications")
-            return Read(problems=[problem], complete=False)
+            return Read(problems=[problem], lost=[problem])
         return read(data, name, self.insecure)
 
 

@@ -26,7 +26,7 @@ class Known:
     mistakes  those that a person must mend, as they were when all manifests could be read; None: never yet
     waiting   by cluster that cannot be asked, as it is configured: the applications that go there
     refused   names of applications that are there and cannot be used
-    why       by name of one of those: the reasons, as its file, its cluster or its repository give them
+    why       by name of one of those: the reasons, as its manifest, its cluster or its repository give them
     unread    the errors of what could not be read: any application may stand in it
     certain   everything could be read: an application that is not here is no more
     """
@@ -81,8 +81,8 @@ class Looker:
         read, unread = self._catalogue.read(self._tree_of(found.trees))
         found.certain = read.complete and not unread
         found.problems += [*map(str, read.problems), *unread]
-        found.why, lost = self._catalogue.why()
-        found.unread = [*unread, *lost]
+        found.why = {name: list(map(str, one.problems)) for name, one in read.refused.items()}
+        found.unread = [*unread, *map(str, read.lost)]
         self._assign(read, found, known)
         found.mistakes = known.mistakes if unread else list(found.problems)
         _keep(found, known)
@@ -99,7 +99,7 @@ class Looker:
 
     def _assign(self, read: Read, found: Known, known: Known) -> None:
         """Give each application to its cluster."""
-        found.refused |= read.refused
+        found.refused |= read.refused.keys()
         urls = [one.source.repo_url for one in read.applications]
         for one in read.applications:
             if one.destination.name in self._broken:
