@@ -856,7 +856,9 @@ def test_the_name_of_a_refused_application_stays_taken() -> None:
     """Otherwise the other one would be deployed for as long as the mistake lasts."""
     whole = joined([read(GOOD.replace("cloud", "") % "a", "x.yaml"), read(GOOD % "a", "y.yaml")])
     assert (names(whole), set(whole.refused)) == ([], {"a"})
-    assert [one.found for one in whole.problems][1] == "the name 'a' a second time (the first is refused)"
+    twice = whole.problems[1]
+    assert str(twice).startswith("y.yaml:1:1: metadata.name: found the name 'a' a second time (the first, at x.yaml:1,")
+    assert whole.refused["a"].problems == tuple(whole.problems)
 
 
 def test_every_application_of_a_file_has_its_own_mistakes_alone() -> None:
@@ -873,6 +875,13 @@ def test_the_last_of_many_bad_applications_has_a_reason_too() -> None:
     found = read("---\n".join(GOOD.replace("cloud", "") % f"a{number}" for number in range(MAX_PROBLEMS + 9)), "x.yaml")
     assert {len(one.problems) for one in found.refused.values()} == {1}
     assert (len(found.refused), found.problems[-1].found) == (MAX_PROBLEMS + 9, "9 more mistakes")
+
+
+def test_one_name_many_times_has_no_more_mistakes_than_a_file() -> None:
+    bad = read(GOOD.replace("cloud", "") % "a", "x.yaml")
+    good = [read(GOOD % "a", f"{number}.yaml") for number in range(2 * MAX_PROBLEMS)]
+    whole = joined([bad, *good])
+    assert (len(whole.refused["a"].problems), len(whole.problems)) == (MAX_PROBLEMS, 2 * MAX_PROBLEMS + 1)
 
 
 def test_a_broken_file_loses_no_other() -> None:

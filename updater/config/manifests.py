@@ -171,7 +171,10 @@ def joined(reads: Iterable[Read]) -> Read:
         for application in one.applications:
             name = application.name
             if name not in first and name in whole.refused:
-                whole.problems.append(_twice(application, "the first is refused"))
+                origin = whole.refused[name].origin
+                problem = _twice(application, f"the first, at {origin}, is refused")
+                whole.problems.append(problem)
+                whole.refuse(name, Refused(origin, (problem,)))
             elif name not in first:
                 first[name] = application
                 whole.applications.append(application)
