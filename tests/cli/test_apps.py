@@ -200,6 +200,14 @@ def test_an_application_that_cannot_be_used_is_exit_1_with_its_own_reason(two: F
     assert (unknown.code, "known: broken, shop-cloud, shop-idc, worse" in unknown.err) == (2, True)
 
 
+def test_the_mistakes_of_others_are_no_failure_of_the_one_that_is_asked_for(two: Fleet) -> None:
+    two.apply(application("shop-idc", "nowhere", two.url))
+    for command in ("diff", "sync"):
+        ran = run(two, command, "shop-cloud", "--json")
+        assert (ran.code, ran.json["failures"], ran.err) == (0, [], "")
+    assert run(two, "apps").code == 1
+
+
 def test_an_application_that_may_stand_in_a_file_that_is_no_yaml_is_exit_1(two: Fleet) -> None:
     two.commit({"applications/broken.yaml": b"kind: ["})
     ran = run(two, "diff", "nobody", "--json")

@@ -52,15 +52,17 @@ def apps(
         for group, those in groups(one.application for one in known.assigned.values()).items():
             if has := differing(those, statuses):
                 unlike[group] = has
+    failures = [_failed("applications", problem) for problem in known.problems]
+    failures += [failure for status in found for failure in _failures(known, status)]
     if json:
         rows = [_row(status) for status in found]
         words = {group: {name: str(one) for name, one in those.items()} for group, those in unlike.items()}
-        print_json({"applications": rows, "differ": words, "failures": _failures(known, found)})
+        print_json({"applications": rows, "differ": words, "failures": failures})
     elif differ:
         _print_unlike(unlike, _unasked(known, found))
     else:
         _print(found)
-    _end(known, found, json=json)
+    _end(failures, json=json)
 
 
 def diff(ctx: typer.Context, app: App, config: Config = None, json: Json = False) -> None:
@@ -78,13 +80,13 @@ def diff(ctx: typer.Context, app: App, config: Config = None, json: Json = False
     if json:
         rows = [_difference(one) | {"diff": unified(one)} for one in found]
         print_json({"application": _row(stepped.status), "differences": rows,
-                    "failures": _failures(known, [stepped.status])})  # fmt: skip
+                    "failures": _failures(known, stepped.status)})  # fmt: skip
     else:
         for one in found:
             show.print_diff(_text(one))
         if not found and stepped.compared:
             typer.echo(f"{app}: {stepped.status.sync.value}, nothing would change")
-    _end(known, [stepped.status], json=json)
+    _end(_failures(known, stepped.status), json=json)
 
 
 def sync(
@@ -117,11 +119,11 @@ def sync(
              "taken": [{"field": path, "manager": manager} for path, manager in one.taken]}
             for one in results
         ]  # fmt: skip
-        print_json({"application": _row(status), "results": rows, "failures": _failures(known, [status])})
+        print_json({"application": _row(status), "results": rows, "failures": _failures(known, status)})
     elif ended:
         _print_results(status)
     else:
-        _end(known, [status], json=False)
+        _end(_failures(known, status), json=False)
     if failed:
         raise typer.Exit(1)
 
@@ -177,7 +179,7 @@ def _expect(known: Known, name: str, *, json: bool) -> None:
         raise typer.BadParameter(f"no application is named {name!r}; known: {_names(known, name)}")
     unsure = [f"not among those that could be read: {error}" for error in known.unread]
     reasons = known.why.get(name) or unsure or ["it cannot be used"]
-    failures = [{"what": f"application {name}", "error": error, "retry_at": None} for error in reasons]
+    failures = [_failed(f"application {name}", error) for error in reasons]
     if json:
         print_json({"failures": failures})
     _fail(failures, json=json)
@@ -233,16 +235,18 @@ def _row(status: ApplicationStatus) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _failures(known: Known, statuses: list[ApplicationStatus]) -> list[dict[str, Any]]:
+def _failures(known: Known, status: ApplicationStatus) -> list[dict[str, Any]]:
+    """Return why an application is not known to stand well; what is wrong with others is not its failure."""
     from updater.errors import UpdaterError
 
-    found = [{"what": "applications", "error": problem, "retry_at": None} for problem in known.problems]
-    for one in statuses:
-        tree = known.tree(one.name)
-        git = str(tree) if isinstance(tree, UpdaterError) else ""
-        if error := one.stale or git or (one.message if one.sync.value == "Unknown" else ""):
-            found.append({"what": f"application {one.name}", "error": error, "retry_at": None})
-    return found
+    tree = known.tree(status.name)
+    git = str(tree) if isinstance(tree, UpdaterError) else ""
+    error = status.stale or git or (status.message if status.sync.value == "Unknown" else "")
+    return [_failed(f"application {status.name}", error)] if error else []
+
+
+def _failed(what: str, error: str) -> dict[str, Any]:
+    return {"what": what, "error": error, "retry_at": None}
 
 
 def _print(statuses: list[ApplicationStatus]) -> None:
@@ -319,9 +323,9 @@ def _print_results(status: ApplicationStatus) -> None:
     show.out.print(f"{status.name}: {words}{why}", markup=False)
 
 
-def _end(known: Known, statuses: list[ApplicationStatus], *, json: bool) -> None:
+def _end(failures: list[dict[str, Any]], *, json: bool) -> None:
     """Say what failed, and exit 1 where something did."""
-    if failures := _failures(known, statuses):
+    if failures:
         _fail(failures, json=json)
 
 
