@@ -232,9 +232,16 @@ def test_a_configuration_without_clusters_is_exit_2(two: Fleet, section: str, wo
 def test_a_kubeconfig_that_cannot_be_read_is_said_and_the_others_are_shown(two: Fleet) -> None:
     two.clusters["cloud"].kubeconfig.write_text("{")
     ran = run(two, "apps", "--json")
-    assert (ran.code, [row["name"] for row in ran.json["applications"]]) == (1, ["shop-idc"])
+    rows = {row["name"]: row for row in ran.json["applications"]}
+    assert (ran.code, list(rows), rows["shop-idc"]["stale"]) == (1, ["shop-cloud", "shop-idc"], "")
     [failure] = ran.json["failures"]
     assert "cluster cloud" in failure["error"]
+    assert (rows["shop-cloud"]["sync"], rows["shop-cloud"]["health"]) == ("Unknown", "Unknown")
+    assert failure["error"].startswith(f"cluster cloud: {rows['shop-cloud']['stale']}")
+    shown = run(two, "apps").out.splitlines()[1]
+    assert shown.split()[:5] == ["shop-cloud", "cloud", "Unknown", "Unknown", "-"]
+    assert "kubeconfig of cluster cloud" in shown
+    assert "not all could be asked: shop-cloud (cluster cloud)" in run(two, "apps", "--differ").out
     assert failure["error"].endswith("; 1 application waits")
 
 

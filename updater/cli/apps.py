@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -42,8 +43,8 @@ def apps(
     from updater.cli.show import progress
     from updater.pipeline.alike import differing, groups
 
-    with _loop(ctx, config) as (world, known, _), progress() as shown, ThreadPoolExecutor(AT_ONCE) as pool:
-        found = []
+    with _loop(ctx, config) as (world, known, _, unasked), progress() as shown, ThreadPoolExecutor(AT_ONCE) as pool:
+        found: list[ApplicationStatus] = []
         for stepped in pool.map(lambda name: _step(world, known, name, write=False), sorted(known.assigned)):
             found.append(stepped.status)
             shown("applications", len(found), len(known.assigned))
@@ -54,12 +55,13 @@ def apps(
                 unlike[group] = has
     failures = [_failed("applications", problem) for problem in known.problems]
     failures += [failure for status in found for failure in _failures(known, status)]
+    found = sorted([*found, *unasked], key=lambda one: one.name)  # the failure of these is that of their cluster
     if json:
         rows = [_row(status) for status in found]
         words = {group: {name: str(one) for name, one in those.items()} for group, those in unlike.items()}
         print_json({"applications": rows, "differ": words, "failures": failures})
     elif differ:
-        _print_unlike(unlike, _unasked(known, found))
+        _print_unlike(unlike, [f"{one.name} (cluster {one.cluster})" for one in found if one.stale])
     else:
         _print(found)
     _end(failures, json=json)
@@ -73,7 +75,7 @@ def diff(ctx: typer.Context, app: App, config: Config = None, json: Json = False
     from updater.cli import show
     from updater.sync.diff import unified
 
-    with _loop(ctx, config) as (world, known, _):
+    with _loop(ctx, config) as (world, known, _, _):
         _expect(known, app, json=json)
         stepped = _step(world, known, app, write=False)
     found = _differences(stepped, world.secret_key)
@@ -102,7 +104,7 @@ def sync(
     With its own syncPolicy, prune included, and without retries. Exit 1 where the cluster cannot be reached, or
     the sync fails.
     """
-    with _loop(ctx, config) as (world, known, teller):
+    with _loop(ctx, config) as (world, known, teller, _):
         _expect(known, app, json=json)
         one = known.assigned[app]
         before = one.memory.status.last if one.memory.status else None
@@ -129,8 +131,8 @@ def sync(
 
 
 @contextmanager
-def _loop(ctx: typer.Context, config: Config) -> Iterator[tuple[World, Known, Teller]]:
-    """Yield the clients of the second loop, and what Git says now."""
+def _loop(ctx: typer.Context, config: Config) -> Iterator[tuple[World, Known, Teller, list[ApplicationStatus]]]:
+    """Yield the clients of the second loop, what Git says now, and how applications stood whose cluster is broken."""
     from updater.daemon.build import prepare
     from updater.daemon.remember import open_state
     from updater.daemon.sites import sites
@@ -145,17 +147,26 @@ def _loop(ctx: typer.Context, config: Config) -> Iterator[tuple[World, Known, Te
     with closing(open_state(settings)) as database, sites(settings) as found:
         known = Looker(found.world, found.sources, found.broken).look(Known())
         for name, why in found.broken.items():
-            waiting = len(known.waiting.get(name, ()))
-            known.problems.append(
-                f"cluster {name}: {why}"
-                + (f"; {counted(waiting, 'application waits', 'applications wait')}" if waiting else "")
-            )
-        for name, status in Applications(database).read(known.assigned.keys()).items():
-            one = known.assigned[name]
-            one.memory.status = status if status.cluster == one.cluster else None
+            number = len(known.waiting.get(name, ()))
+            wait = f"; {counted(number, 'application waits', 'applications wait')}" if number else ""
+            known.problems.append(f"cluster {name}: {why}{wait}")
+        waiting = {name: cluster for cluster, names in known.waiting.items() for name in names}
+        stored = Applications(database).read(known.assigned.keys() | waiting.keys())
+        for name, one in known.assigned.items():
+            status = stored.get(name)
+            one.memory.status = status if status and status.cluster == one.cluster else None
+        unasked = [_stale(name, cluster, stored.get(name), found.broken[cluster]) for name, cluster in waiting.items()]
         teller = Teller(settings, Journal(database))
         found.world.started = teller.started
-        yield found.world, known, teller
+        yield found.world, known, teller, unasked
+
+
+def _stale(name: str, cluster: str, stored: ApplicationStatus | None, why: str) -> ApplicationStatus:
+    """Return how an application stood, as far as it is known, whose cluster cannot be asked as it is configured."""
+    from updater.model.application import ApplicationStatus
+
+    last = stored if stored and stored.cluster == cluster else ApplicationStatus(name, cluster)
+    return replace(last, stale=why)
 
 
 def _step(world: World, known: Known, name: str, **ask: Any) -> Stepped:
@@ -280,13 +291,6 @@ def _why(status: ApplicationStatus) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= MAX_WHY else f"{text[: MAX_WHY - 3]}..."
-
-
-def _unasked(known: Known, statuses: list[ApplicationStatus]) -> list[str]:
-    """Return the applications whose clusters could not be asked, each with its cluster."""
-    found = [(one.name, one.cluster) for one in statuses if one.stale]
-    found += [(name, cluster) for cluster, names in known.waiting.items() for name in names]
-    return [f"{name} (cluster {cluster})" for name, cluster in sorted(found)]
 
 
 def _print_unlike(unlike: Mapping[str, Mapping[str, object]], unasked: list[str]) -> None:
