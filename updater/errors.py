@@ -4,6 +4,7 @@
     ├── ConfigError        the operator's mistake: file, line, column, what was found, what was expected
     ├── RegistryError      the world's bad day at a registry; `retry_at` says when asking again makes sense
     ├── GitError           the world's bad day at a Git remote, or in a clone
+    │   ├── NoRevision     the remote answered, and has no such branch or tag
     │   ├── PushRejected   someone else pushed first: read the new head and decide again
     │   └── PushRefused    a hook or a protected branch said no: the same push would be refused again
     ├── ClusterError       the world's bad day at a cluster; `retry_at` says when asking again makes sense
@@ -67,6 +68,10 @@ class RegistryError(UpdaterError):
 
 class GitError(UpdaterError):
     """What was asked, of which remote or clone, and what came back."""
+
+
+class NoRevision(GitError):
+    """The remote answered, and has no such branch or tag: asking again is useless until somebody makes it."""
 
 
 class PushRejected(GitError):

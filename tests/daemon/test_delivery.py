@@ -13,6 +13,7 @@ import pytest
 
 from tests.lab.cluster import MERGE, Raw
 from tests.lab.fleet import Fleet, application, deployment, fleet, written
+from tests.lab.git import git
 from updater.demo.cluster.asked import Asked, Cut, Fault, Hang
 
 QUICK = 5.0  # seconds, on a machine that others use too; alone it is a tenth of that
@@ -249,6 +250,24 @@ def test_a_sync_that_fails_is_told_once_and_its_end_too(two: Fleet) -> None:
         loop.wake()
         two.until(lambda: two.healthy(*BOTH, tag="1.2.0"))
     assert two.kinds() == Counter(sync_succeeded=4, sync_failed=2)
+
+
+def test_a_branch_that_is_not_there_is_told_once_and_its_end_too(two: Fleet) -> None:
+    """Over a restart too; a repository that cannot be asked is no news of it."""
+    with two.running() as loop:
+        two.until(lambda: two.healthy(*BOTH))
+        two.apply(*two.everywhere(revision="release"))
+        loop.wake()
+        two.until(lambda: two.kinds()["sync_failed"] == 2)
+    with two.running(sync={"poll": "1s"}) as loop:
+        two.until(lambda: all("no branch and no tag release" in one.message for one in two.statuses().values()))
+        git(two.bare, "branch", "release", "main")
+        loop.wake()
+        two.until(lambda: two.healthy(*BOTH))
+    assert two.kinds() == Counter(sync_succeeded=4, sync_failed=2)
+    [failed, _] = [one for one in two.events() if one.kind.value == "sync_failed"]
+    assert failed.why.endswith("it has no branch and no tag release")
+    assert (failed.new, failed.commit, failed.commit_url) == (None, None, None)
 
 
 # --- what it costs ---------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from tests.git.conftest import Calls
 from tests.lab.git import FILES, OldSsh, Room, Server, git, person_commits
-from updater.errors import GitError
+from updater.errors import GitError, NoRevision
 from updater.git.clone import Clone
 
 
@@ -47,7 +47,7 @@ def test_names_that_are_not_there_are_errors_and_the_others_are_answered(room: R
     with clone.lock():
         found = clone.resolve(["main", "no-such", gone])
     assert found["main"] == head
-    assert isinstance(found["no-such"], GitError)
+    assert isinstance(found["no-such"], NoRevision)
     assert "it has no branch and no tag no-such" in str(found["no-such"])
     assert isinstance(found[gone], GitError)
 

@@ -19,7 +19,7 @@ from tests.lab.delivery import (
     made,
 )
 from updater.demo.cluster import Asked, Fault, refuse
-from updater.errors import GitError
+from updater.errors import GitError, NoRevision
 from updater.model.health import Health
 from updater.model.resource import Key
 from updater.model.sync import Phase, SyncStatus
@@ -613,6 +613,22 @@ def test_git_that_is_away_for_a_moment_is_no_news(shop: DeliveryLab) -> None:
     assert shop.step(application(), away).status.sync is SyncStatus.UNKNOWN
     status = shop.step(application()).status
     assert (status.sync, status.message, shop.asked()) == (SyncStatus.SYNCED, "", [])
+
+
+def test_a_branch_that_is_not_there_is_a_sync_that_failed_once(shop: DeliveryLab) -> None:
+    gone = NoRevision("fleet: it has no branch and no tag main")
+    first = shop.step(application(), gone, write=False).status
+    assert (first.sync, first.last and first.last.phase) == (SyncStatus.SYNCED, Phase.SUCCEEDED)
+    status = shop.step(application(), gone).status
+    assert (status.sync, status.revision, shop.asked()) == (SyncStatus.UNKNOWN, "", [])
+    assert status.last is not None
+    assert (status.last.phase, status.last.message) == (Phase.ERROR, str(gone))
+    assert shop.step(application(), GitError("fleet: cannot be reached")).status.last is status.last
+    shop.restart()
+    shop.later(minutes=1)
+    assert shop.step(application(), gone).status.last == status.last
+    again = shop.step(application()).status
+    assert (again.sync, again.last and again.last.phase) == (SyncStatus.SYNCED, Phase.SUCCEEDED)
 
 
 def test_manifests_that_cannot_be_read_change_nothing(shop: DeliveryLab) -> None:

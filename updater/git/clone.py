@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from updater.errors import GitError, PushRefused, PushRejected
+from updater.errors import GitError, NoRevision, PushRefused, PushRejected
 from updater.git import commit as commits
 from updater.git import folder as folders
 from updater.git import log as logs
@@ -170,7 +170,7 @@ class Clone:
         told = rows.get(ref) or (name if _REVISION.fullmatch(name) else "")
         if not told:
             shown = name[:100] if name.isprintable() else repr(name[:100])
-            return GitError(self._text("read", f"it has no branch and no tag {shown}"))
+            return NoRevision(self._text("read", f"it has no branch and no tag {shown}"))
         key = name if ref == branch else ref
         try:
             if told in {head.revision for head in heads}:
@@ -423,9 +423,9 @@ class Clone:
             raise RuntimeError("a clone is used under its lock")
         return run(self.folder, call, seconds=self._deadline, inherit=(self._lock,), **options)
 
-    def _missing(self, branch: str | None) -> GitError:
+    def _missing(self, branch: str | None) -> NoRevision:
         what = f"it has no branch {branch}" if branch else "it is empty, or its HEAD names no branch"
-        return GitError(self._text("read", what))
+        return NoRevision(self._text("read", what))
 
     def _error(self, what: str, done: Finished, *, local: bool = False) -> GitError:
         stderr = done.stderr.decode("utf-8", "replace")

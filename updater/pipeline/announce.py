@@ -159,8 +159,8 @@ class _Announcing:
             return
         event = Event(
             Kind.SYNC_SUCCEEDED if succeeded else Kind.SYNC_FAILED, self.now, self.subject,
-            old=before.applied or None if before else None, new=last.revision,
-            why=redact(last.message), commit=last.revision, commit_url=self.step.commit_url,
+            old=before.applied or None if before else None, new=last.revision or None,
+            why=redact(last.message), commit=last.revision or None, commit_url=self.step.commit_url,
             images=last.images[:MAX_NAMES],
         )  # fmt: skip
         found.ended += [told] if told else []

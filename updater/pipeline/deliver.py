@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from updater.errors import ClusterError, GitError, ManifestError, Unreachable, UpdaterError
+from updater.errors import ClusterError, GitError, ManifestError, NoRevision, Unreachable, UpdaterError
 from updater.health import assess
 from updater.model.application import Application, ApplicationStatus
 from updater.model.health import Health
@@ -300,9 +300,12 @@ class _Step:
         return min(waits, default=None)
 
     def _unknown(self, before: ApplicationStatus, tree: Tree | UpdaterError, error: str) -> Stepped:
-        """Git, or what it holds, cannot be made sense of: what was known stays for a while, then it is Unknown."""
-        revision = tree.revision if isinstance(tree, Tree) else before.revision
-        if isinstance(tree, Tree) and self.ask.write:
+        """Git, or what it holds, cannot be made sense of: what was known stays for a while, then it is Unknown.
+
+        Where Git did answer it is a sync that failed: nothing mends it but a person.
+        """
+        if isinstance(tree, Tree | NoRevision) and self.ask.write:
+            revision = tree.revision if isinstance(tree, Tree) else ""
             last = SyncResult(revision, Phase.ERROR, self.now, self.now, error[:500])
             told = before.last is not None and (before.last.revision, before.last.message) == (revision, last.message)
             status = replace(
