@@ -112,6 +112,30 @@ def test_approve_says_which_tag_it_was(path: WholePath) -> None:
     assert row(path)["target"] == "2.0.0"
 
 
+def test_approve_refuses_a_tag_that_is_not_there(path: WholePath) -> None:
+    ran = path.run("approve", "api", "--tag", "1.1.1", "--json")
+    [failure] = ran.json["failures"]
+    assert (ran.code, failure["what"]) == (2, "usage")
+    assert failure["error"].endswith("acme/api has no tag 1.1.1: it was never listed, and neither has the registry")
+    done(path.run("once"))
+    ran = path.run("approve", "api", "--tag", "1.1.1", "--json")
+    assert "has no tag 1.1.1: the last list has none; near: 1.1.0" in ran.json["failures"][0]["error"]
+    path.configure([path.entry("acme/api") | {"image": path.image("acme/*"), "name": "all"}])
+    ran = path.run("approve", "all", "--tag", "1.1.1")
+    assert (ran.code, "is known to have a tag 1.1.1" in " ".join(ran.err.replace("│", " ").split())) == (2, True)
+    done(path.run("approve", "all", "--tag", "1.1.0"))
+
+
+def test_approve_asks_the_registry_of_a_tag_alone_that_was_not_listed(path: WholePath) -> None:
+    done(path.run("once"))
+    path.push("acme/api", "2.0.0")
+    done(path.run("approve", "api", "--tag", "2.0.0"))
+    path.configure([path.entry("acme/api") | {"image": "127.0.0.1:1/acme/api"}])
+    ran = path.run("approve", "api", "--tag", "2.0.0")
+    assert (ran.code, ran.out) == (1, "")
+    assert "whether 127.0.0.1:1/acme/api has a tag 2.0.0 is not known: it was never listed, and " in ran.err
+
+
 def test_approve_is_about_the_best_tag_also_where_another_one_passes(path: WholePath) -> None:
     path.push("acme/api", "2.0.0")
     assert (row(path)["target"], row(path)["newest"]) == ("1.1.0", "2.0.0")

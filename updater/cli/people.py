@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -82,6 +83,7 @@ def approve(
     failures: list[dict[str, Any]] = []
     if tag is not None:
         _expect_tag(tag)
+        _expect_there(settings, items[0], tag)  # all are of one image
         found = [(item, tag, "") for item in items]
     else:
         found, failures = _stopped(settings, items, now)
@@ -179,6 +181,36 @@ def _expect_tag(text: str) -> None:
 
     if not is_tag(text):
         raise typer.BadParameter(f"{text[:130]!r} is not a tag")
+
+
+def _expect_there(settings: Settings, item: Item, tag: str) -> None:
+    """Refuse a tag that an image does not have: by the last list, and where that has none, by what the registry says.
+
+    Of a pattern the lists alone say what there is. Raises RegistryError where nobody can say.
+    """
+    from updater.daemon.build import build
+    from updater.errors import RegistryError, UpdaterError
+    from updater.pipeline.find import matches
+    from updater.registry.client import NotFound
+
+    with build(settings) as world:
+        names = world.memory().tags.listed(lambda image: matches(item, image))
+        tags = sorted(frozenset().union(*names.values()))
+        if tag in tags:
+            return
+        near = get_close_matches(tag, tags, n=3)
+        known = "the last list has none" if names else "it was never listed"
+        known += f"; near: {', '.join(near)}" if near else ""
+        if item.exact is None:
+            raise typer.BadParameter(f"no image of {item.image} is known to have a tag {tag}: {known}")
+        try:
+            world.registry_of(item.exact).digest(item.exact.repository, tag)
+        except NotFound:
+            raise typer.BadParameter(
+                f"{item.exact.name} has no tag {tag}: {known}, and neither has the registry"
+            ) from None
+        except UpdaterError as err:
+            raise RegistryError(f"whether {item.exact.name} has a tag {tag} is not known: {known}, and {err}") from err
 
 
 def _stopped(

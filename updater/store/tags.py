@@ -9,7 +9,7 @@ three months meanwhile, so that deleting a tag and pushing another under its nam
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -100,6 +100,13 @@ class Tags:
                 found |= {row.name: Seen(aware(row.first_seen), row.digest) for row in rows}
         new, at = self._unwritten.get(image, (frozenset(), None))
         return {name: replace(seen, first_seen=at) if name in new else seen for name, seen in found.items()}
+
+    def listed(self, wanted: Callable[[str], bool]) -> dict[str, frozenset[str]]:
+        """Return the tags that were believed last, by image, of the images that are wanted."""
+        with self._database.transaction() as connection:
+            images = [image for image in connection.execute(select(lists.c.image)).scalars() if wanted(image)]
+            known = [_read(connection, some, names=True) for some in batches(images)]
+        return {image: one.names for some in known for image, one in some.items()}
 
     def saw(self, image: str, digests: Mapping[str, str], now: datetime) -> None:
         """Store the digests of tags that had none before; those that have one keep it."""
