@@ -192,6 +192,16 @@ def test_a_valid_configuration_is_said_to_be(path: WholePath) -> None:
     assert path.run("validate", config=one).out.endswith(": valid, 1 image item, 1 repository\n")
 
 
+def test_check_refuses_places_that_are_not_there(path: WholePath) -> None:
+    config = path.folder / "absent.yaml"
+    config.write_text(json.dumps(path.settings([]) | {"applications": [{"directory": "nowhere"}]}, indent=1))
+    line = config.read_text().splitlines().index('   "directory": "nowhere"') + 1
+    ran = path.run("check", config=config)
+    said = f"{config}:{line}:17: applications[0].directory: found no folder '{path.folder}/nowhere', expected a folder"
+    assert (ran.code, ran.out, ran.err) == (2, "", f"{said} that is there\n")
+    assert path.run("validate", config=config).code == 0
+
+
 def test_a_registry_that_is_down_is_exit_1_and_the_rest_is_still_told(path: WholePath) -> None:
     path.create("second", {"down.yaml": manifest("127.0.0.1:1/acme/down", "1.0.0")})
     config = path.folder / "down.yaml"

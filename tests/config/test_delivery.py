@@ -15,6 +15,7 @@ from updater.config.network import Network
 from updater.config.repositories import RepositorySettings, below, same
 from updater.config.schema import schema
 from updater.config.settings import Settings, repository_for
+from updater.errors import ConfigError
 from updater.git.credentials.basic import Basic
 from updater.git.credentials.ssh_key import SshKey
 from updater.git.credentials.token import Token
@@ -591,3 +592,39 @@ def test_reading_a_configuration_loads_no_client_of_kubernetes(tmp_path: Path, t
 def test_a_kubeconfig_is_never_printed(tmp_path: Path) -> None:
     file = write(tmp_path, "clusters: [{name: a, kubeconfig: 'env:KUBE'}]\n")
     assert "KUBE" not in repr(load(file, {}))
+
+
+ABSENT = [
+    ("applications: [{directory: §apps}]", "applications[0].directory", "no folder 'apps'", "a folder that is there"),
+    ("applications: [{directory: §file}]", "applications[0].directory", "a file 'file'", "a folder that is there"),
+    ("clusters: [{directory: §kubes}]", "clusters[0].directory", "no folder 'kubes'", "a folder that is there"),
+    (
+        "clusters: [{name: a, kubeconfig: §'file:a.yaml'}]",
+        "clusters[0].kubeconfig",
+        "no file 'a.yaml'",
+        "a kubeconfig that is there",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "where", "found", "expected"), ABSENT, ids=[row[2] for row in ABSENT])
+def test_what_is_not_on_this_machine_is_a_mistake_where_that_is_asked(
+    tmp_path: Path, text: str, where: str, found: str, expected: str
+) -> None:
+    (tmp_path / "file").touch()
+    text, at = marked(text)
+    file = write(tmp_path, text)
+    with pytest.raises(ConfigError) as refused:
+        load(file, {}, here=True)
+    told = [(f"{p.line}:{p.column}", p.where, p.found.replace(f"{tmp_path}/", ""), p.expected)
+            for p in refused.value.problems]  # fmt: skip
+    assert told == [(at, where, found, expected)]
+    assert load(file, {}).clusters or load(file, {}).applications
+
+
+def test_what_is_on_this_machine_or_elsewhere_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "apps").mkdir()
+    write(tmp_path, "", "kube")
+    clusters = "clusters: [{name: a, kubeconfig: 'file:kube'}, {name: b, kubeconfig: 'env:B'}, {directory: apps}]\n"
+    places = "applications: [{directory: apps}, {repository: fleet, path: nowhere}]\n"
+    assert len(load(write(tmp_path, FLEET + clusters + places), {}, here=True).clusters) == 3

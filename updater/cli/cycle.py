@@ -34,7 +34,8 @@ def check(
 ) -> None:
     """Run one cycle without writing.
 
-    Prints the table, and with --diff the exact diff that `once` would push.
+    Prints the table, and with --diff the exact diff that `once` would push. A folder or kubeconfig of the
+    configuration that is not on this machine is a mistake.
     """
     report = _cycle(ctx, name, config, write=False)
     _show(report, json=json, diff=diff)
@@ -46,7 +47,7 @@ def _cycle(ctx: typer.Context, name: str | None, config: Config, *, write: bool)
     from updater.daemon.remember import open_state
     from updater.pipeline.update import update
 
-    settings = load(ctx, config)
+    settings = load(ctx, config, here=not write)
     items = choose(settings.items, name)
     now = datetime.now(UTC)
     prepare(settings.data)

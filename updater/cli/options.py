@@ -28,11 +28,11 @@ Name = Annotated[
 ]
 
 
-def load(ctx: typer.Context, config: Path | None) -> Settings:
-    """Read the configuration named here or before the command. Raises ConfigError."""
+def load(ctx: typer.Context, config: Path | None, *, here: bool = False) -> Settings:
+    """Read the configuration named here or before the command; with `here` see `config.load`. Raises ConfigError."""
     from updater.config.load import load as read
 
-    return read(config or ctx.obj)
+    return read(config or ctx.obj, here=here)
 
 
 def choose(items: Sequence[Item], name: str | None) -> list[Item]:

@@ -48,7 +48,8 @@ def reference(value: str) -> SecretRef | None:
     return SecretRef.parse(value, folder_of(value)) if value.partition(":")[0] in REFERENCES else None
 
 
-def _path(value: Any) -> Path:
+def path_of(value: Any) -> Path:
+    """Return the path that a text means; a relative one counts from the file that says it. Raises ValueError."""
     if isinstance(value, Path):
         return value
     path = text(value, "a path")
@@ -90,4 +91,4 @@ def url_or_secret(value: Any) -> str | SecretRef:
     return reference(address) or http_url(address)
 
 
-FilePath = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})]
+FilePath = Annotated[Path, BeforeValidator(path_of), WithJsonSchema({"type": "string", "minLength": 1})]

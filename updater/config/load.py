@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from updater.config.base import path_of, reference
 from updater.config.delivery import ClusterSettings
 from updater.config.entries import maps, typed, unique, with_network, without
 from updater.config.files import Files
@@ -39,10 +41,11 @@ class Rejected(ConfigError):
         self.files = files
 
 
-def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ, *, here: bool = False) -> Settings:
     """Read the configuration: `path`, else $UPDATER_CONFIG, else the first usual file that exists.
 
-    Raises Rejected (a ConfigError) with every mistake at once.
+    Raises Rejected (a ConfigError) with every mistake at once; with `here` what it names of this machine and is not
+    there is one too. The daemon waits for such, and a pipeline that checks the file has none of it.
     """
     file = locate(path, environ)
     files = Files()
@@ -50,6 +53,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     _override(tree, environ)
     problems = files.problems
     settings = _complete(tree, environ, files.seen, problems)
+    problems += _absent(tree) if here else ()
     if problems or settings is None:
         raise Rejected(problems, files.seen)
     return settings
@@ -197,6 +201,20 @@ def _strange_repositories(applications: object, repositories: Collection[str]) -
         name = entry.get("repository")
         if isinstance(name, str) and name not in repositories:
             yield unknown("repository", name, repositories, entry.marks["repository"])
+
+
+def _absent(tree: Map) -> Iterator[Problem]:
+    """Refuse folders and kubeconfigs that are not on this machine; what is in Git is not meant."""
+    for entry in (*maps(tree.get("clusters")), *maps(tree.get("applications"))):
+        with suppress(ValueError):  # a value that is no path is a mistake already
+            folder, kubeconfig = entry.get("directory"), entry.get("kubeconfig")
+            if isinstance(folder, Text) and not os.path.isdir(path := path_of(folder)):  # noqa: PTH112 - raises nothing
+                found = "a file" if os.path.exists(path) else "no folder"  # noqa: PTH110 - likewise
+                yield entry.marks["directory"].problem(f"{found} {str(path)!r}", "a folder that is there")
+            secret = reference(kubeconfig) if isinstance(kubeconfig, Text) else None
+            kind, _, name = secret.reference.partition(":") if secret else ("", "", "")
+            if kind == "file" and not os.path.exists(name):  # noqa: PTH110 - likewise
+                yield entry.marks["kubeconfig"].problem(f"no file {name!r}", "a kubeconfig that is there")
 
 
 def _registry_names(entries: object) -> Iterator[tuple[str, Mark]]:
