@@ -202,6 +202,20 @@ def test_check_refuses_places_that_are_not_there(path: WholePath) -> None:
     assert path.run("validate", config=config).code == 0
 
 
+@pytest.mark.parametrize("command", ["check", "validate"])
+def test_a_route_for_nothing_is_a_warning_and_the_exit_stays(path: WholePath, command: str) -> None:
+    config, image = path.folder / "warned.yaml", path.entry("acme/api")
+    routes = {
+        "channels": [{"kind": "slack", "url": "env:HOOK"}],
+        "routes": [{"images": ["x/*"], "channels": ["slack"]}],
+    }
+    config.write_text(json.dumps(path.settings([image]) | {"notifications": routes}))
+    ran = path.run(command, "--json", config=config)
+    assert (ran.code, len(ran.err.splitlines()), len(ran.json["images"] if command == "check" else [1])) == (0, 1, 1)
+    assert ran.err.startswith(f"warning: {config}:1:")
+    assert "notifications.routes[0].images[0]: found 'x/*', which none of the images" in ran.err
+
+
 def test_a_registry_that_is_down_is_exit_1_and_the_rest_is_still_told(path: WholePath) -> None:
     path.create("second", {"down.yaml": manifest("127.0.0.1:1/acme/down", "1.0.0")})
     config = path.folder / "down.yaml"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from updater.cli.options import Config, Json, counted, load, print_json
+from updater.cli.options import Config, Json, counted, load, print_json, warn
 
 
 def validate(ctx: typer.Context, config: Config = None, json: Json = False) -> None:
@@ -23,6 +23,7 @@ def validate(ctx: typer.Context, config: Config = None, json: Json = False) -> N
             raise
         print_json({"valid": False, "problems": [asdict(problem) for problem in err.problems]})
         raise typer.Exit(2) from err
+    warn(settings)
     files = [str(file.path) for file in settings.files.files]
     if json:
         print_json({"valid": True, "files": files, "images": len(settings.items), "problems": []})

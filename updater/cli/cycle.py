@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from updater.cli.options import Config, Json, Name, choose, counted, load, print_json
+from updater.cli.options import Config, Json, Name, choose, counted, load, print_json, warn
 
 if TYPE_CHECKING:
     from updater.config.settings import Settings
@@ -49,6 +49,8 @@ def _cycle(ctx: typer.Context, name: str | None, config: Config, *, write: bool)
 
     settings = load(ctx, config, here=not write)
     items = choose(settings.items, name)
+    if not write:
+        warn(settings)
     now = datetime.now(UTC)
     prepare(settings.data)
     with closing(open_state(settings)) as database, build(settings, database=database) as world:

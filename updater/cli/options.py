@@ -35,6 +35,12 @@ def load(ctx: typer.Context, config: Path | None, *, here: bool = False) -> Sett
     return read(config or ctx.obj, here=here)
 
 
+def warn(settings: Settings) -> None:
+    """Say on standard error what of the configuration is no mistake and does nothing."""
+    for one in settings.warnings:
+        typer.echo(f"warning: {one}", err=True)
+
+
 def choose(items: Sequence[Item], name: str | None) -> list[Item]:
     """Return the items that a NAME means, all for None; no item, or items of two images, is wrong usage."""
     if name is None:

@@ -35,6 +35,12 @@ def maps(entries: object) -> Iterator[Map]:
     return (entry for entry in (entries if isinstance(entries, Seq) else ()) if isinstance(entry, Map))
 
 
+def texts(entries: object) -> Iterator[tuple[str, Mark]]:
+    """Return the texts of a list, and where they stand."""
+    pairs = zip(entries, entries.marks, strict=True) if isinstance(entries, Seq) else ()
+    return ((text, mark) for text, mark in pairs if isinstance(text, str))
+
+
 def typed(model: type[M], entries: object, network: Map, problems: list[Problem]) -> Iterator[M]:
     """Validate each mapping of a list, with the section `network` below its own."""
     for entry in maps(entries):

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from updater.config.base import path_of, reference
 from updater.config.delivery import ClusterSettings
-from updater.config.entries import maps, typed, unique, with_network, without
+from updater.config.entries import maps, texts, typed, unique, with_network, without
 from updater.config.files import Files
+from updater.config.images import Item
 from updater.config.items import Items, validate
 from updater.config.network import Network
 from updater.config.problems import unknown
@@ -153,6 +154,7 @@ def _complete(tree: Map, environ: Mapping[str, str], files: Sources, problems: l
         sync=document.sync,
         web=web,
         files=files,
+        warnings=_warnings(tree.get("notifications"), notifications, items, names, clusters),
     )
 
 
@@ -268,6 +270,25 @@ def _web(section: object, problems: list[Problem]) -> WebSettings | None:
     return rest and rest.model_copy(update={"hooks": hooks})
 
 
+def _warnings(
+    section: object,
+    notifications: Notifications | None,
+    items: Collection[Item],
+    repositories: Collection[str],
+    clusters: Collection[ClusterSettings],
+) -> tuple[Problem, ...]:
+    """Return what is no mistake and does nothing; clusters in a folder have any name."""
+    if not isinstance(section, Map) or notifications is None:
+        return ()
+    from updater.config.idle import idle  # it knows routes, which come only where they are wanted
+
+    images = {name for item in items for name in (item.name, item.image_name, item.image)}
+    known = {"images": images, "repositories": repositories}
+    if not any(one.directory for one in clusters):
+        known["clusters"] = {one.name for one in clusters if one.name}
+    return tuple(idle(section, notifications.routes, known))
+
+
 def _channel_names(entries: object) -> Iterator[tuple[str, Mark]]:
     """Return the names as written, those of entries with other mistakes too: routes may name them."""
     from updater.config.notifications import channel_name
@@ -281,15 +302,9 @@ def _channel_names(entries: object) -> Iterator[tuple[str, Mark]]:
 def _strangers(routes: object, channels: Collection[str], repositories: Collection[str]) -> Iterator[Problem]:
     """Refuse the names in routes that nobody has; a glob over repositories may match none."""
     for route in maps(routes):
-        for name, mark in _texts(route.get("channels")):
+        for name, mark in texts(route.get("channels")):
             if name not in channels:
                 yield unknown("channel", name, channels, mark)
-        for name, mark in _texts(route.get("repositories")):
+        for name, mark in texts(route.get("repositories")):
             if name not in repositories and not is_glob(name):
                 yield unknown("repository", name, repositories, mark)
-
-
-def _texts(entries: object) -> Iterator[tuple[str, Mark]]:
-    """Return the texts of a list, and where they stand."""
-    pairs = zip(entries, entries.marks, strict=True) if isinstance(entries, Seq) else ()
-    return ((text, mark) for text, mark in pairs if isinstance(text, str))

@@ -17,6 +17,7 @@ from updater.config.network import Network
 from updater.config.registries import RegistrySettings, match, renamed
 from updater.config.repositories import GitHost, RepositorySettings, below, fits, repository_name, same
 from updater.config.sources import Sources
+from updater.errors import Problem
 from updater.git.credentials.base import NOT_YET as GIT_LOGINS
 from updater.model.image import ImageRef
 from updater.policies.base import NOT_YET as POLICIES
@@ -114,7 +115,8 @@ class Settings:
 
     `data` is absolute; `state` a SQLAlchemy URL. `network` of a registry, a git host, a repository, a channel or a
     cluster is whole already: its own keys over those of the section. `notifications` is None where the file has no such
-    section, and so is `web`: then it is as its defaults say. `files` remembers what was read, for `changed`.
+    section, and so is `web`: then it is as its defaults say. `warnings` are what is no mistake and does nothing.
+    `files` remembers what was read, for `changed`.
     """
 
     data: Path
@@ -131,6 +133,7 @@ class Settings:
     sync: SyncSettings = field(default_factory=SyncSettings)
     web: WebSettings | None = None
     files: Sources = field(default_factory=Sources)
+    warnings: tuple[Problem, ...] = ()
 
 
 def registry_for(settings: Settings, host: str, repository: str) -> RegistrySettings:
