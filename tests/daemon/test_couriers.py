@@ -24,11 +24,13 @@ from updater.demo.sink import Arrived, Fault, Hang, MessageSink, Received, say
 from updater.errors import StoreError
 from updater.messages.events import entry
 from updater.model.event import Event, Kind, Subject
+from updater.model.limits import USUAL, Limits
 from updater.store.journal import Journal, Post, Writing
 from updater.store.outbox import Letter, Outbox, State
 
 PATIENCE = 20.0  # seconds for one thing to happen; it takes less than two
 DRAIN = 20.0  # seconds from SIGTERM to the end
+HASTY = Limits(message=2.0)
 AT_ONCE = 5.0  # seconds, on a machine that others use too
 NOW = datetime(2026, 11, 25, 8, 0, tzinfo=UTC)
 
@@ -214,7 +216,7 @@ def test_a_state_that_fails_while_once_sends_is_raised(house: House) -> None:
         house.write(Journal(database), "a")
         (settings.data / "lanes").write_text("in the way")
         with pytest.raises(StoreError, match="takes no locks"):
-            deliver(made, PATIENCE)
+            deliver(made, Limits(messages=PATIENCE))
 
 
 # --- templates -------------------------------------------------------------------------------------------------------
@@ -275,6 +277,7 @@ def test_sigterm_while_a_service_hangs_ends_in_time_with_the_message_in_the_queu
 
     house.sink.script = script
     _configure(path, house.hook("a"))
+    path.limits = HASTY
     with Daemon(path) as daemon:
         daemon.wait("decided")
         path.push("acme/api", "1.1.0")
@@ -282,12 +285,12 @@ def test_sigterm_while_a_service_hangs_ends_in_time_with_the_message_in_the_queu
         start = time.monotonic()
         daemon.ask()
         assert daemon.end(seconds=2 * DRAIN) == 0
-        assert time.monotonic() - start < DRAIN
+        assert time.monotonic() - start < DRAIN - (USUAL.message - HASTY.message)
     assert daemon.wait("stopped")["drained"] is True
     [letter] = path.run("notify", "queue", "--json").json["messages"]
     assert (letter["state"], letter["attempts"]) == ("waiting", 1)
     assert "no answer in time" in letter["answer"]
-    house.sink.script = None
+    house.sink.script, path.limits = None, USUAL
     assert path.run("notify", "test", "a").code == 0
     with Daemon(path) as again:
         again.wait("told")

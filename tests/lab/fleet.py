@@ -23,6 +23,7 @@ from updater.demo.cluster import ClusterServer
 from updater.demo.git_server import GitServer
 from updater.model.application import ApplicationStatus
 from updater.model.event import Event
+from updater.model.limits import USUAL, Limits
 from updater.store.applications import Applications
 from updater.store.database import Database
 from updater.store.journal import Journal
@@ -73,6 +74,7 @@ class Fleet:
     url: str = ""
     sync: Json = field(default_factory=dict)
     sections: Json = field(default_factory=dict)
+    limits: Limits = USUAL  # of the loops that are begun from here on
 
     def __post_init__(self) -> None:
         self.url = self.git.create(
@@ -132,7 +134,7 @@ class Fleet:
     def running(self, **sections: Any) -> Iterator[Delivery]:
         """Run the second loop as the daemon does; its poll is an hour unless `sync` says otherwise."""
         settings = load(self.configure(**sections), {})
-        with delivery(settings, self.database, self.journal) as loop:
+        with delivery(settings, self.database, self.journal, self.limits) as loop:
             yield loop
 
     # --- what there is -----------------------------------------------------------------------------------------------

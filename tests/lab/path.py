@@ -14,7 +14,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +26,9 @@ from urllib.parse import quote
 
 from tests.lab import git as gits
 from tests.lab.git import CLEAN, Embedded, Server, git
+from tests.lab.hasty import program
 from tests.lab.registry import LOGIN, Auth, Flavour, Lab, open_registry
+from updater.model.limits import USUAL, Limits
 from updater.secrets import SecretRef
 
 PATIENCE = 60.0  # seconds for one command; they take one or two
@@ -87,6 +88,7 @@ class WholePath:
     registry: Lab
     git: Server
     config: Path = field(init=False)
+    limits: Limits = USUAL  # of the commands that are begun from here on
 
     def __post_init__(self) -> None:
         self.config = self.folder / "updater.yaml"
@@ -172,7 +174,7 @@ class WholePath:
 
     def argv(self, *args: str, config: Path | None = None) -> list[str]:
         """Return the command line of a command."""
-        return [sys.executable, "-W", "error", "-m", "updater", "--config", str(config or self.config), *args]
+        return [*program(self.limits), "--config", str(config or self.config), *args]
 
     def run(self, *args: str, config: Path | None = None) -> Ran:
         """Run a command to its end."""

@@ -144,7 +144,7 @@ def _loop(ctx: typer.Context, config: Config) -> Iterator[tuple[World, Known, Te
     settings = load(ctx, config)
     _expect_clusters(settings)
     prepare(settings.data)
-    with closing(open_state(settings)) as database, sites(settings) as found:
+    with closing(open_state(settings)) as database, sites(settings, limits=ctx.obj.limits) as found:
         known = Looker(found.world, found.sources, found.broken).look(Known())
         for name, why in found.broken.items():
             number = len(known.waiting.get(name, ()))

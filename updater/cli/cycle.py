@@ -12,11 +12,10 @@ from updater.cli.options import Config, Json, Name, choose, counted, load, print
 
 if TYPE_CHECKING:
     from updater.config.settings import Settings
+    from updater.model.limits import Limits
     from updater.pipeline.look import World
     from updater.pipeline.report import Report
     from updater.store.database import Database
-
-MESSAGES = 30.0  # seconds that `once` waits for its messages; what is left stays in the queue
 
 
 def once(ctx: typer.Context, name: Name = None, config: Config = None, json: Json = False) -> None:
@@ -57,11 +56,13 @@ def _cycle(ctx: typer.Context, name: str | None, config: Config, *, write: bool)
         with progress() as shown:
             report = update(world, items, now, write=write, progress=shown)
         if write:
-            _tell(settings, database, world, report, now)
+            _tell(settings, database, world, report, now, limits=ctx.obj.limits)
     return report
 
 
-def _tell(settings: Settings, database: Database, world: World, report: Report, now: datetime) -> None:
+def _tell(
+    settings: Settings, database: Database, world: World, report: Report, now: datetime, *, limits: Limits
+) -> None:
     """Store what the cycle tells, and send it; what was pushed is still shown where that fails."""
     from updater.daemon.couriers import couriers, deliver
     from updater.daemon.remember import remember
@@ -70,8 +71,8 @@ def _tell(settings: Settings, database: Database, world: World, report: Report, 
 
     try:
         remember(settings, world.memory().journal, report, now)
-        with couriers(settings, database) as made:
-            deliver(made, MESSAGES)
+        with couriers(settings, database, limits=limits) as made:
+            deliver(made, limits)
         if settings.notifications is not None:
             _say_left(database)
     except UpdaterError as err:

@@ -16,7 +16,8 @@ import typer
 from typer.core import TyperGroup
 
 from updater.cli import apps, configuration, cycle, inspect, notify, people, serve
-from updater.cli.options import Config
+from updater.cli.options import Config, Given
+from updater.model.limits import USUAL, Limits
 
 
 class _Front(TyperGroup):
@@ -72,9 +73,9 @@ def front(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Keep the path of the configuration for the command that follows."""
+    """Keep the path of the configuration, beside the limits, for the command that follows."""
     del version  # its callback did all
-    ctx.obj = config
+    ctx.obj = Given(config, ctx.obj or USUAL)
 
 
 def _say(text: str) -> None:
@@ -115,10 +116,10 @@ for command in (
 app.add_typer(notify.app, name="notify")
 
 
-def main() -> None:
+def main(limits: Limits = USUAL) -> None:
     """Run the command line; it exits with the code of the command."""
     gc.set_threshold(100_000, 20, 50)  # tags and references live on: a fifth of the time went into looking at them
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # paths in Git are UTF-8, whatever the locale; diffs must apply
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
-    app()
+    app(obj=limits)

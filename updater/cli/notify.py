@@ -38,7 +38,7 @@ def try_channel(
     settings = load(ctx, config)
     _expect_channel(settings, channel)
     prepare(settings.data)
-    with closing(open_state(settings)) as database, couriers(settings, database) as made:
+    with closing(open_state(settings)) as database, couriers(settings, database, limits=ctx.obj.limits) as made:
         courier = next(one for one in made if one.channel.title == channel)
         reply = courier.try_out(test_message(courier.channel.language, channel, datetime.now(UTC)))
     delivered = reply.verdict is Verdict.DELIVERED

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from updater.model.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,11 +31,19 @@ Name = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What stands before the command, as `ctx.obj`: the configuration's path, and how long others are waited for."""
+
+    config: Path | None
+    limits: Limits
+
+
 def load(ctx: typer.Context, config: Path | None, *, here: bool = False) -> Settings:
     """Read the configuration named here or before the command; with `here` see `config.load`. Raises ConfigError."""
     from updater.config.load import load as read
 
-    return read(config or ctx.obj, here=here)
+    return read(config or ctx.obj.config, here=here)
 
 
 def warn(settings: Settings) -> None:

@@ -38,7 +38,8 @@ def run(ctx: typer.Context, config: Config = None) -> None:
         from updater.daemon.run import Daemon
         from updater.web.serve import serve
 
-    raise typer.Exit(Daemon(load(ctx, config), config or ctx.obj, serve).run())
+    given = ctx.obj
+    raise typer.Exit(Daemon(load(ctx, config), config or given.config, given.limits, serve).run())
 
 
 def health(ctx: typer.Context, config: Config = None, json: Json = False) -> None:

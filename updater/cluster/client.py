@@ -27,6 +27,7 @@ from updater.cluster.sockets import Exchange
 from updater.cluster.stream import Change, Watch
 from updater.cluster.wire import Answer, Request
 from updater.errors import Absent, ClusterError, Refused, UnknownKind, Unreachable
+from updater.model.limits import USUAL
 from updater.model.resource import Key, Resource
 from updater.transport.pace import Breaker
 
@@ -112,7 +113,7 @@ class Cluster:
         rate: float | None = 20.0,
         burst: int = 40,
         impersonate: str | None = None,
-        request_seconds: float = 30.0,
+        request_seconds: float = USUAL.question,
         stream_grace: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,

@@ -13,6 +13,7 @@ from updater.config.network import Network
 from updater.config.settings import Settings
 from updater.errors import StoreError
 from updater.model.event import Kind
+from updater.model.limits import USUAL, Limits
 from updater.secrets import SecretRef
 from updater.store.database import Database
 from updater.transport.http import Answer, Http
@@ -24,14 +25,17 @@ if TYPE_CHECKING:
 
 PULSE = 1.0  # seconds between two looks at what other processes may have written
 AFTER_TROUBLE = 5.0  # seconds until a state that cannot be read is tried again
-JOIN = 12.0  # seconds that one attempt may take, and a little
+JOIN = 2.0  # seconds, besides those of one attempt, that it may take to end
 
 Told = Callable[["Channel", "Reply", int], object]
 
 
 @contextmanager
 def couriers(
-    settings: Settings, database: Database, told: Told = lambda _channel, _reply, _letters: None
+    settings: Settings,
+    database: Database,
+    told: Told = lambda _channel, _reply, _letters: None,
+    limits: Limits = USUAL,
 ) -> Iterator[list[Courier]]:
     """Yield a courier for each channel, and close their clients at the end; none where nothing is configured."""
     if settings.notifications is None:
@@ -45,7 +49,7 @@ def couriers(
     for one in settings.notifications.channels:
         clients.append(http := _LateHttp(one.network))
         language = one.language or settings.notifications.language
-        channel = Channel(one, language, templates(one.templates), Wire(http, one.network.ca_file))
+        channel = Channel(one, language, templates(one.templates), Wire(http, one.network.ca_file, limits.message))
         made.append(Courier(channel, outbox, settings.data / "lanes", told=told))
     try:
         yield made
@@ -90,14 +94,13 @@ def templates(texts: Mapping[str, str]) -> dict[str, Template]:
     return found
 
 
-def deliver(made: Sequence[Courier], seconds: float) -> None:
-    """Send what waits, for so long at most; what is left stays in the queue. Every channel has a thread of its own.
+def deliver(made: Sequence[Courier], limits: Limits = USUAL) -> None:
+    """Send what waits, within limits; what is left stays in the queue. Every channel has a thread of its own.
 
     No attempt begins that might not have ended by then: its message would be sent again. Raises StoreError.
     """
-    from updater.notifiers.base import SEND_SECONDS
-
-    end, stopped, troubles = time.monotonic() + seconds - SEND_SECONDS, threading.Event(), list[StoreError]()
+    end = time.monotonic() + limits.messages - limits.message
+    stopped, troubles = threading.Event(), list[StoreError]()
 
     def over() -> bool:
         return stopped.is_set() or time.monotonic() > end
@@ -116,7 +119,7 @@ def deliver(made: Sequence[Courier], seconds: float) -> None:
     for thread in running:
         thread.start()
     for thread in running:
-        thread.join(max(0.0, end + SEND_SECONDS - time.monotonic()))
+        thread.join(max(0.0, end + limits.message - time.monotonic()))
     stopped.set()
     if troubles:
         raise troubles[0]
@@ -125,14 +128,15 @@ def deliver(made: Sequence[Courier], seconds: float) -> None:
 class Couriers:
     """The threads of the daemon. `close` lets the attempts that are under way end."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, limits: Limits = USUAL) -> None:
         from structlog import get_logger  # commands that end log nothing, and start without it
 
         self._logger = get_logger()
         self._stopped = threading.Event()
         self._said: dict[str, str] = {}
+        self._join = limits.message + JOIN
         self._closing = ExitStack()
-        made = self._closing.enter_context(couriers(settings, database, self._tell))
+        made = self._closing.enter_context(couriers(settings, database, self._tell, limits))
         self._wakes = [threading.Event() for _ in made]
         self._threads = [
             threading.Thread(target=self._run, args=pair, daemon=True, name=f"notify-{pair[0].channel.title}")
@@ -151,10 +155,10 @@ class Couriers:
         self._stopped.set()
         self.wake()
 
-    def close(self, seconds: float = JOIN) -> None:
-        """Wait for the attempts that are under way, for so long at most, then close the clients."""
+    def close(self, seconds: float | None = None) -> None:
+        """Wait for the attempts that are under way, for so long at most, or their own time; close the clients."""
         self.stop()
-        end = time.monotonic() + seconds
+        end = time.monotonic() + (self._join if seconds is None else seconds)
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
         self._closing.close()

@@ -25,6 +25,7 @@ from updater.daemon.sites import Sites, sites
 from updater.daemon.teller import Teller
 from updater.errors import StoreError
 from updater.model.application import ApplicationStatus
+from updater.model.limits import USUAL, Limits
 from updater.model.resource import Key
 from updater.model.sync import Phase
 from updater.pipeline.alike import Has, differing, groups
@@ -50,7 +51,7 @@ log = structlog.get_logger()
 
 
 @contextmanager
-def delivery(settings: Settings, database: Database, journal: Journal) -> Iterator[Delivery]:
+def delivery(settings: Settings, database: Database, journal: Journal, limits: Limits = USUAL) -> Iterator[Delivery]:
     """Yield the second loop of a configuration, at work; it has ended, or is left to itself, at the end."""
     made: list[Delivery] = []
 
@@ -58,7 +59,7 @@ def delivery(settings: Settings, database: Database, journal: Journal) -> Iterat
         for one in made:
             one.changed(cluster, key, live)
 
-    with sites(settings, changed) as found:
+    with sites(settings, changed, limits) as found:
         loop = Delivery(found, journal, Applications(database))
         made.append(loop)
         loop.start()

@@ -39,6 +39,7 @@ from updater.daemon.desk import Desk
 from updater.daemon.logs import configure
 from updater.daemon.remember import open_state, remember, remember_configuration, remember_time, state_url
 from updater.errors import ConfigError, Problem, StoreError, UpdaterError
+from updater.model.limits import USUAL, Limits
 from updater.model.people import People
 from updater.pipeline.look import World
 from updater.pipeline.report import Outcome, Report, unique
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from updater.daemon.delivery import Delivery
 
 PULSE = 1.0  # seconds between two looks at what is due
-DRAIN = 18.0  # seconds for what is under way at SIGTERM; Kubernetes kills after 30, the contract says 20
 REMIND = 60.0  # seconds between two looks at what still holds
 MAX_JOBS = 50  # threads at the most: a registry that hangs holds one
 
@@ -82,9 +82,16 @@ class Daemon:
     `front` is opened when everything is there, and closed when nothing further begins.
     """
 
-    def __init__(self, settings: Settings, path: Path | None, front: Front = lambda _desk: nullcontext()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        path: Path | None,
+        limits: Limits = USUAL,
+        front: Front = lambda _desk: nullcontext(),
+    ) -> None:
         # What was found in a usual place stays the one that counts, also while it is away.
         self._first, self._path = settings, path or next((file.path for file in settings.files.files), None)
+        self._limits = limits
         self._stopping = threading.Event()
         self._reload = threading.Event()
         self._idle = threading.Condition()
@@ -121,7 +128,7 @@ class Daemon:
 
     def _generation(self, settings: Settings) -> _Generation:
         with ExitStack() as closing:  # of what is made before something cannot be made
-            couriers = Couriers(settings, self.database)
+            couriers = Couriers(settings, self.database, self._limits)
             closing.callback(couriers.close)
             world = closing.enter_context(build(settings, database=self.database, written=couriers.wake))
             agenda = Agenda(settings.items, self.known, datetime.now(UTC), time.monotonic())
@@ -131,7 +138,8 @@ class Daemon:
                 from updater.daemon.sites import signature
 
                 made.clusters = signature(settings.clusters)
-                made.delivery = closing.enter_context(delivery(settings, self.database, world.memory().journal))
+                loop = delivery(settings, self.database, world.memory().journal, self._limits)
+                made.delivery = closing.enter_context(loop)
             made.closing = closing.pop_all()
             return made
 
@@ -345,9 +353,9 @@ class Daemon:
         self.now.couriers.stop()
         if self.now.delivery is not None:
             self.now.delivery.stop()
-        end = time.monotonic() + DRAIN
+        end = time.monotonic() + self._limits.drain
         with self._idle:
-            idle = self._idle.wait_for(lambda: self._active == 0, timeout=DRAIN)
+            idle = self._idle.wait_for(lambda: self._active == 0, timeout=self._limits.drain)
             self._scheduler.shutdown(wait=False)
         if not idle:
             process.end_children()

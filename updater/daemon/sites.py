@@ -19,6 +19,7 @@ from updater.config.delivery import CLUSTER, ClusterSettings
 from updater.config.settings import Settings
 from updater.daemon.build import clones
 from updater.errors import ClusterError, UpdaterError
+from updater.model.limits import USUAL, Limits
 from updater.model.resource import Key
 from updater.pipeline.sources import Sources
 from updater.pipeline.world import Site, World
@@ -41,7 +42,7 @@ class Sites:
 
 
 @contextmanager
-def sites(settings: Settings, changed: Changed | None = None) -> Iterator[Sites]:
+def sites(settings: Settings, changed: Changed | None = None, limits: Limits = USUAL) -> Iterator[Sites]:
     """Yield a client for every cluster, and close them at the end. With `changed`, what they have is kept in memory."""
     found: dict[str, Site] = {}
     broken: dict[str, str] = {}
@@ -49,13 +50,13 @@ def sites(settings: Settings, changed: Changed | None = None) -> Iterator[Sites]
     with ExitStack() as closing:
         for name, entry, path in _entries(settings.clusters, broken):
             try:
-                site = _site(name, entry, path, changed, closing, secret_key=secret_key)
+                site = _site(name, entry, path, changed, closing, secret_key=secret_key, limits=limits)
             except UpdaterError as err:
                 broken[name] = str(err)
             else:
                 found[name] = site
         front = Front.below(settings.data / "renders")
-        world = World(settings, front, found, secret_key=secret_key)
+        world = World(settings, front, found, secret_key=secret_key, limits=limits)
         yield Sites(world, Sources(clones(settings)), broken)
 
 
@@ -112,10 +113,12 @@ def _site(
     closing: ExitStack,
     *,
     secret_key: bytes,
+    limits: Limits,
 ) -> Site:
     cluster = Cluster(
         name, _login(name, entry, path), concurrency=entry.concurrency, rate=entry.rate,
         burst=max(1, int(2 * (entry.rate or 0))), impersonate=entry.impersonate,
+        request_seconds=limits.question,
     )  # fmt: skip
     if changed is None:
         closing.callback(cluster.close)

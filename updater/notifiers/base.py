@@ -22,13 +22,13 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from updater.errors import NotifyError
+from updater.model.limits import USUAL
 from updater.model.message import Language, Message
 from updater.notifiers.gateway import BaseUrl, rebased, token_of
 from updater.plugins import Member
 from updater.secrets import SecretRef, redact
 from updater.transport.http import Answer, Http, TransportError
 
-SEND_SECONDS = 10.0  # total time of one message; services answer within one second
 MAX_ANSWER = 64 << 10  # bytes of an answer
 MAX_SAID = 300  # characters of what a service says that are kept
 LONGEST_PAUSE = 3600.0  # seconds that a service may ask us to stay away
@@ -92,7 +92,7 @@ class Wire:
 
     http: Http
     ca_file: Path | None = None
-    seconds: float = SEND_SECONDS
+    seconds: float = USUAL.message
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,6 @@ __all__ = ["Ask", "Assigned", "Memory", "Site", "Stepped", "World", "step"]
 
 SOON, LATER = 1.0, 30.0  # seconds until an application on its way to health is looked at again, growing
 STABLE = timedelta(minutes=10)  # without a heal, after which the next one counts as the first
-UNREACHED = 15.0  # seconds until a cluster that did not answer is asked again
 
 Json = dict[str, Any]
 
@@ -81,7 +80,7 @@ class _Step:
             stepped = self._run(tree, before)
             self.memory.unread = None
         except Unreachable as err:
-            stepped = Stepped(replace(before, stale=before.stale or redact(str(err))), again=UNREACHED)
+            stepped = Stepped(replace(before, stale=before.stale or redact(str(err))), again=self.world.limits.away)
         except (GitError, ManifestError, ClusterError, ValueError) as err:
             stepped = self._unknown(before, tree, redact(str(err)))
         self.memory.status = stepped.status

@@ -23,7 +23,7 @@ from updater.errors import NotifyError, StoreError
 from updater.messages.events import held_back, message, reminder
 from updater.model.event import sound
 from updater.model.message import Language, Message
-from updater.notifiers.base import LONGEST_PAUSE, MAX_SAID, SEND_SECONDS, Delivery, Notifier, Reply, Verdict, Wire
+from updater.notifiers.base import LONGEST_PAUSE, MAX_SAID, Delivery, Notifier, Reply, Verdict, Wire
 from updater.secrets import SecretError, redact
 from updater.store.outbox import PAGE, Lane, Letter, Outbox, Settled, State
 from updater.transport import lock as locks
@@ -103,7 +103,7 @@ class Courier:
         Raises StoreError.
         """
         lane = self.lane()
-        with _turn(self.folder / f"{lane}.lock", seconds=SEND_SECONDS):
+        with _turn(self.folder / f"{lane}.lock", seconds=self.channel.wire.seconds):
             now = self.clock()
             state = self._took(lane, now)
             full = pause((), replace(state, paused_until=None), self.channel.notifier, now)

@@ -34,7 +34,7 @@ from updater.sync.order import plan, steps
 from updater.sync.prune import Pruning, prune
 
 AT_ONCE = 8  # objects at a time
-AGAIN, UNREACHED = 60.0, 15.0  # seconds until the next try: of what is not gone yet, and of a cluster that is away
+AGAIN = 60.0  # seconds until what is not gone yet is looked at again
 FEW, SHARE = 3, 0.1  # applications that may go at once, whichever is more: of all that there are
 CONFIRMED = timedelta(minutes=10)
 
@@ -80,7 +80,7 @@ def remove(world: World, assigned: Assigned, now: datetime) -> Stepped:
                 stepped = removal.run()
         except Unreachable as err:
             before = removal.before
-            stepped = Stepped(replace(before, stale=before.stale or redact(str(err))), again=UNREACHED)
+            stepped = Stepped(replace(before, stale=before.stale or redact(str(err))), again=world.limits.away)
         except (ClusterError, ValueError) as err:
             stepped = removal.ended(Phase.ERROR, redact(str(err)))
         assigned.memory.status = stepped.status

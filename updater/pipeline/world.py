@@ -18,6 +18,7 @@ from updater.cluster.inventory import Inventory
 from updater.config.settings import Settings
 from updater.errors import ClusterError
 from updater.model.application import Application, ApplicationStatus
+from updater.model.limits import USUAL, Limits
 from updater.model.resource import Key
 from updater.pipeline.compare import Compared, Desired, Kept, home
 from updater.pipeline.sources import Tree
@@ -102,6 +103,7 @@ class World:
     front: Front
     sites: Mapping[str, Site]
     secret_key: bytes
+    limits: Limits = USUAL
     started: Callable[[Application, str, str], object] = lambda _application, _cluster, _revision: None
     stop: threading.Event = field(default_factory=threading.Event)
     jitter: Callable[[], float] = lambda: 0.5
