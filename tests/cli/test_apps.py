@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import Any
 import pytest
 
 from tests.lab.fleet import Fleet, application, deployment, fleet, written
+from tests.lab.hasty import program
 from tests.lab.path import ROOT, Ran
 from updater.demo.cluster.asked import Cut, Hang
+from updater.model.limits import Limits
 
 SECRET = "hunter2-canary"
 OBJECTS = written(
@@ -35,7 +36,7 @@ def two(tmp_path: Path) -> Iterator[Fleet]:
 def run(made: Fleet, *args: str, **sections: Any) -> Ran:
     """Run a command to its end."""
     start = time.monotonic()
-    command = [sys.executable, "-W", "error", "-m", "updater", "-c", str(made.configure(**sections)), *args]
+    command = [*program(made.limits), "-c", str(made.configure(**sections)), *args]
     variables = {"PATH": os.environ["PATH"], "HOME": str(made.folder), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, env=variables, cwd=made.folder, text=True, capture_output=True, timeout=120, check=False
@@ -124,6 +125,7 @@ def test_a_cluster_that_cannot_be_reached_is_exit_1_at_once(two: Fleet, command:
 
 def test_the_others_are_shown_beside_a_cluster_that_hangs(two: Fleet) -> None:
     two.clusters["cloud"].script = lambda _: Hang()
+    two.limits = Limits(question=5.0)
     ran = run(two, "apps", "--json")
     assert ran.code == 1
     assert [(row["name"], row["sync"]) for row in ran.json["applications"]][1] == ("shop-idc", "OutOfSync")

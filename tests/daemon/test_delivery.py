@@ -15,13 +15,16 @@ from tests.lab.cluster import MERGE, Raw
 from tests.lab.fleet import Fleet, application, deployment, fleet, written
 from tests.lab.git import git
 from updater.demo.cluster.asked import Asked, Cut, Fault, Hang
+from updater.model.limits import Limits
 
+SOON = Limits(away=1.0)
 QUICK = 5.0  # seconds, on a machine that others use too; alone it is a tenth of that
 
 
 @pytest.fixture
 def two(tmp_path: Path) -> Iterator[Fleet]:
     with fleet(tmp_path, "cloud", "idc") as made:
+        made.limits = SOON
         made.apply(*made.everywhere())
         yield made
 
@@ -29,6 +32,7 @@ def two(tmp_path: Path) -> Iterator[Fleet]:
 @pytest.fixture
 def three(tmp_path: Path) -> Iterator[Fleet]:
     with fleet(tmp_path, "cloud", "idc", "edge") as made:
+        made.limits = SOON
         made.apply(*made.everywhere())
         yield made
 
