@@ -228,6 +228,16 @@ def settle(seconds: float) -> int:
     return 0
 
 
+def kill(pid: int, seconds: float) -> bool:
+    """Kill a process whose parent may reap it at once; return whether it ends within so many seconds."""
+    descriptor = os.pidfd_open(pid)  # before the kill: after it, the number may be nobody's
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        return bool(select.select([descriptor], [], [], seconds)[0])
+    finally:
+        os.close(descriptor)
+
+
 def ended(pid: int, seconds: float) -> bool:
     """Return whether a child ends within so many seconds; it is not reaped."""
     descriptor = os.pidfd_open(pid)

@@ -23,7 +23,7 @@ import pytest
 
 from tests.lab.desk import Clock, Desk, desk
 from tests.lab.git import CLEAN
-from tests.storm.runner import Runner, ended
+from tests.storm.runner import Runner, kill
 from updater.demo.sink import Arrived, Cut, Fault, MessageSink, Received, shown
 
 pytestmark = pytest.mark.storm
@@ -62,9 +62,7 @@ class Storm:
         self.left -= 1
         if self.left != 0:
             return None
-        pid = int(self.pid.read_text())
-        os.kill(pid, signal.SIGKILL)
-        assert ended(pid, PATIENCE)
+        assert kill(int(self.pid.read_text()), PATIENCE)
         return None if self.fault == "taken" else Cut()
 
     def blow(self) -> None:
