@@ -433,6 +433,18 @@ def test_an_address_of_a_page_becomes_a_link(url: str) -> None:
     assert entry(replace(UPDATED, commit_url=url), "en").links[0].url == url
 
 
+def test_a_page_that_people_reach_is_linked_to() -> None:
+    shop = Event(Kind.SYNC_FAILED, AT, Subject(application="a b", cluster="cloud"), why="no")
+    page = "https://updater.example.com"
+    told = message([UPDATED, shop], "en", page=page)
+    assert [one.links[-1] for one in told.entries] == [
+        Link("Details", f"{page}/images/api/prod"), Link("Details", f"{page}/applications/a%20b")
+    ]  # fmt: skip
+    assert entry(UPDATED, "zh", page=page).links[-1].text == "查看详情"
+    assert not any("Details" in link.text for link in entry(UPDATED, "en").links)
+    assert entry(Event(Kind.CONFIG_REJECTED, AT, Subject()), "en", page=page).links == ()
+
+
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 WEB = replace(UPDATED, subject=Subject(image="web", item="web", reference="ghcr.io/acme/web"))

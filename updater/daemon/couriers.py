@@ -46,10 +46,12 @@ def couriers(
     from updater.store.outbox import Outbox
 
     outbox, clients, made = Outbox(database), [], []
+    page = (settings.web.public_url if settings.web else None) or ""
     for one in settings.notifications.channels:
         clients.append(http := _LateHttp(one.network))
         language = one.language or settings.notifications.language
-        channel = Channel(one, language, templates(one.templates), Wire(http, one.network.ca_file, limits.message))
+        wire = Wire(http, one.network.ca_file, limits.message)
+        channel = Channel(one, language, templates(one.templates), wire, page)
         made.append(Courier(channel, outbox, settings.data / "lanes", told=told))
     try:
         yield made

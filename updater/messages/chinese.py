@@ -280,6 +280,7 @@ CHINESE = Words(
         template="模板",
         see_commit="查看提交",
         see_notes="更新说明",
+        see_page="查看详情",
     ),
     still="自 {since} 起状态未变",
     at="{repository} 仓库[ {branch} 分支][：{files}]",

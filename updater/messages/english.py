@@ -263,6 +263,7 @@ ENGLISH = Words(
         template="Template",
         see_commit="View commit",
         see_notes="Release notes",
+        see_page="Details",
     ),
     still="still so since {since}",
     at="[{files} in ]{repository}[, branch {branch}]",

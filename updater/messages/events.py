@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from updater.messages.chinese import CHINESE
 from updater.messages.english import ENGLISH
@@ -58,15 +58,19 @@ def line(event: Event, language: Language = "en") -> str:
 
 
 def entry(
-    event: Event, language: Language, template: Template | None = None, escape: Callable[[str], str] = str
+    event: Event,
+    language: Language,
+    template: Template | None = None,
+    escape: Callable[[str], str] = str,
+    page: str = "",
 ) -> Entry:
     """Return an event in words; with the operator's template also in the service's markup, escaped by `escape`.
 
-    A template that fails is named among the facts, and our own words are sent.
+    A template that fails is named among the facts, and our own words are sent. `page` is where people reach our page.
     """
     words = WORDS[language]
     said = _Said(event, words)
-    told = Entry(event, said.headline, tuple(said.facts()), said.action, tuple(said.links()), line=said.line)
+    told = Entry(event, said.headline, tuple(said.facts()), said.action, tuple(said.links(page)), line=said.line)
     if template is None:
         return told
     try:
@@ -84,12 +88,13 @@ def message(
     note: str = "",
     templates: Mapping[str, Template] = {},
     escape: Callable[[str], str] = str,
+    page: str = "",
 ) -> Message:
     """Return the message of what happened together, in the order given. `templates` are by kind, or `*`.
 
-    Where nothing happened the note is the title.
+    Where nothing happened the note is the title. `page` is where people reach our page, empty where they do not.
     """
-    entries = [entry(e, language, templates.get(e.kind, templates.get(ANYTHING)), escape) for e in events]
+    entries = [entry(e, language, templates.get(e.kind, templates.get(ANYTHING)), escape, page) for e in events]
     note = _plain(note, MAX_VALUE)
     number = hashlib.sha256("\n".join([*(event.id for event in events), *([] if events else [note])]).encode())
     if not entries:
@@ -286,15 +291,21 @@ class _Said:
         values = {"listed": listed, "count": str(len(names) - SOME), "total": str(len(names))}
         return fill(self._words.more, values)
 
-    def links(self) -> Iterator[Link]:
-        """Yield where to look, as far as it can be opened."""
+    def links(self, page: str) -> Iterator[Link]:
+        """Yield where to look, as far as it can be opened; on our page too, where people reach it."""
         labels, event = self._words.labels, self._event
         for text, url in (
             (self._told.link or labels.see_commit, event.commit_url),
             (labels.see_notes, event.release_notes),
+            (labels.see_page, self._page(page)),
         ):
             if url is not None and _is_link(url):
                 yield Link(text, url)
+
+    def _page(self, page: str) -> str | None:
+        subject = self._event.subject
+        name = subject.item or subject.application
+        return f"{page}/{'images' if subject.item else 'applications'}/{quote(name)}" if page and name else None
 
 
 def _summary(events: Sequence[Event], words: Words) -> str:

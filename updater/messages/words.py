@@ -70,6 +70,7 @@ class Labels:
     template: str
     see_commit: str
     see_notes: str
+    see_page: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,12 +44,16 @@ TURN = 0.2  # seconds until a channel is looked at again that another process is
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One channel, made ready: who renders and sends, in which language, and over which wire."""
+    """One channel, made ready: who renders and sends, in which language, and over which wire.
+
+    page  where people reach our page, empty where they do not
+    """
 
     notifier: Notifier
     language: Language
     templates: Mapping[str, Template]
     wire: Wire
+    page: str = ""
 
     @property
     def title(self) -> str:
@@ -244,6 +248,7 @@ class Courier:
             note=" ".join(notes),
             templates=channel.templates,
             escape=channel.notifier.escape,
+            page=channel.page,
         )
         entries = tuple(
             entry if letter.since is None else reminder(entry, letter.since, channel.language)
