@@ -16,6 +16,9 @@ no-op cycle     50 images with nothing new in a process that is up (resident.py)
                 httpx logs; the median of the cycles after the first.
 resident        memory (VmRSS) of `updater run` after eight seconds of polling these 50 images each second (daemon.py);
                 without a channel, and with one to which there is nothing to say.
+page            200 streams stay open and 40 pages a second come in even turns, each on a connection of its own, from
+                visitors.py; the 95th percentile from connecting to the last byte, and the median cycle of 50 images
+                with nothing new meanwhile to that with nobody at the page, in the same process (front.py).
 event to sink   from just before an event is written, where nothing waits, to the first line of its request at a
                 webhook (notify.py, sink.py): the 95th percentile; the daemon's couriers, the sink in another process.
 letters         time for each of 10,000 events that wait for one webhook, each of them one request; CPU and memory are
@@ -75,6 +78,7 @@ ROUNDS, START_ROUNDS, CYCLES = 9, 15, 9
 MANY_CYCLES = 3
 PLACES = (0, 250, 500, 750, 999)  # of the applications whose image changes
 AT_ONCE = 10  # requests for one cluster, as the product's default has it
+STREAMS, PAGES_A_SECOND, VISIT = 200, 40, 12.0  # of people at the page; seconds
 EVENTS, LETTERS, BURST = 100, 10_000, 5_000
 CHANNEL = """\
 notifications:
@@ -117,6 +121,7 @@ class Bench:
         self._try(self._start)
         self._try(lambda: self._resident(fleet))
         self._try(lambda: self._daemon(fleet))
+        self._try(lambda: self._front(fleet))
         self._try(self._notify)
         self._try(self._burst)
         self._try(self._memory)
@@ -233,6 +238,28 @@ class Bench:
         with self._step(f"updater run, {IMAGES} images and a channel"):
             held = daemon.memory(config, IMAGES, self._lab.environment())
         self._add(f"updater run, {IMAGES} images, a channel: resident", held, "MiB", None)
+
+    def _front(self, fleet: lab.Fleet) -> None:
+        """People look at the page while a cycle follows on another; both are in the daemon's one process."""
+        with daemon.front(fleet.config, IMAGES, self._lab.environment()) as running:
+            with self._step("cycles with nobody at the page"):
+                alone = running.cycles(CYCLES)
+            with self._step(f"{STREAMS} streams, {PAGES_A_SECOND} pages a second") as done:
+                command = [lab.python(), str(HERE / "visitors.py"), running.url, str(STREAMS), str(PAGES_A_SECOND)]
+                with subprocess.Popen([*command, str(VISIT)], stdout=subprocess.PIPE, text=True) as visitors:
+                    running.forget()
+                    crowded = running.cycles(int(VISIT / 2))
+                    done()
+                    found = json.loads(visitors.communicate(timeout=measure.DEADLINE)[0])
+        if found["refused"] or found["open"] != STREAMS:
+            raise RuntimeError(f"{found['open']} of {STREAMS} streams stayed, refused: {found['refused']}")
+        taken = found["taken"]
+        self._add(
+            "page, 95 of 100", taken[len(taken) * 95 // 100 - 1], "s", 0.1, f"{median(taken):.3f} s in the middle"
+        )
+        ours, floor = (median(one["wall"] for one in those) for those in (crowded, alone))
+        self._ratio("cycle with people at the page: wall", "nobody", ours, floor, 1.25)
+        self.details["page"] = taken
 
     def _notify(self) -> None:
         """Every event must be at the sink, so that what was lost does not pass for fast."""

@@ -7,12 +7,15 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tests.bench import lab, measure
 
 CYCLES_SECONDS = 8.0  # of polling once a second, after the first cycle
+TOP = Path(__file__).parents[2]
 PATIENCE = 60.0  # seconds for the first cycle, and for the end
 
 
@@ -34,6 +37,73 @@ def memory(config: Path, images: int, environment: Mapping[str, str]) -> float:
             child.send_signal(signal.SIGTERM)
             child.wait(PATIENCE)
             decided.thread.join(PATIENCE)
+
+
+@contextmanager
+def front(config: Path, images: int, environment: Mapping[str, str]) -> Iterator[Front]:
+    """Run the daemon with its front door for as long as the block lasts; it has looked at every image once."""
+    command = [lab.python(), "-m", "tests.bench.front", str(config)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=TOP
+    ) as child:
+        running = Front(child, images)
+        try:
+            running.cycles(2)
+            yield running
+        finally:
+            child.send_signal(signal.SIGTERM)
+            child.wait(PATIENCE)
+            running.join()
+
+
+class Front:
+    """A daemon with its front door: where that is, and how long its cycles take."""
+
+    def __init__(self, child: subprocess.Popen[str], images: int) -> None:
+        self._child, self._images = child, images
+        self._changed = threading.Condition()
+        self._cycles: list[dict[str, float]] = []
+        self.url = ""
+        self._threads = [threading.Thread(target=one, daemon=True) for one in (self._read, self._listen)]
+        for thread in self._threads:
+            thread.start()
+
+    def forget(self) -> None:
+        """Count cycles anew."""
+        with self._changed:
+            self._cycles.clear()
+
+    def cycles(self, count: int) -> list[dict[str, float]]:
+        """Wait for so many cycles of all images from now on, and return them. Raises RuntimeError."""
+        self.forget()
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self._cycles) >= count and self.url, PATIENCE):
+                raise RuntimeError(f"{len(self._cycles)} of {count} cycles came in {PATIENCE:.0f} s")
+            return self._cycles[:count]
+
+    def join(self) -> None:
+        """Wait for the ends of what it says."""
+        for thread in self._threads:
+            thread.join(PATIENCE)
+
+    def _read(self) -> None:
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            found = json.loads(line)
+            if found["images"] == self._images:
+                self._note(partial(self._cycles.append, found))
+
+    def _listen(self) -> None:
+        assert self._child.stderr is not None
+        for line in self._child.stderr:
+            found = json.loads(line) if line.startswith("{") else {}
+            if found.get("event") == "serving":
+                self._note(partial(setattr, self, "url", found["url"]))
+
+    def _note(self, change: Callable[[], object]) -> None:
+        with self._changed:
+            change()
+            self._changed.notify_all()
 
 
 class _Decided:
