@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.config import marked, rows, settings
-from updater.config.repositories import RepositorySettings, commit_url
+from updater.config.repositories import RepositorySettings, commit_url, file_url
 from updater.git.credentials.ssh_key import SshKey
 from updater.secrets import SecretRef
 
@@ -100,3 +100,22 @@ def test_a_secret_in_the_address_is_refused_and_not_printed(tmp_path: Path, user
     text = f"repositories: [{{url: https://github.com/acme/fleet.git, commit_url: '{template}'}}]\n"
     [(_, found, expected)] = rows(tmp_path, text)
     assert (found, expected) == ("a literal secret inside a URL", "the address alone")
+
+
+FILES = [
+    # what, the URL of the repository, the address of line 17 of a file ({} is the revision)
+    ("GitHub", "https://github.com/acme/fleet.git", "https://github.com/acme/fleet/blob/{}/a%20b/x.yaml#L17"),
+    ("GitLab", "https://gitlab.com/a/b/c.git", "https://gitlab.com/a/b/c/-/blob/{}/a%20b/x.yaml#L17"),
+    ("own Gitea", "git@gitea.example.com:a/b.git", "https://gitea.example.com/a/b/src/commit/{}/a%20b/x.yaml#L17"),
+    ("Codeberg", "https://codeberg.org/a/b", "https://codeberg.org/a/b/src/commit/{}/a%20b/x.yaml#L17"),
+    ("Bitbucket", "https://bitbucket.org/a/b", "https://bitbucket.org/a/b/src/{}/a%20b/x.yaml#lines-17"),
+    ("Gitee", "https://gitee.com/a/b", "https://gitee.com/a/b/blob/{}/a%20b/x.yaml#L17"),
+    ("unknown forge", "https://git.example.com/acme/fleet.git", None),
+]
+
+
+@pytest.mark.parametrize(("url", "wanted"), [row[1:] for row in FILES], ids=[row[0] for row in FILES])
+def test_the_address_of_a_line_is_guessed_for_the_known_forges(url: str, wanted: str | None) -> None:
+    repository = RepositorySettings(url=url, credentials=None if url.startswith("http") else KEY)
+    assert file_url(repository, SHA, "a b/x.yaml", 17) == (wanted.format(SHA) if wanted else None)
+    assert file_url(repository, SHA, "../x.yaml", 17) is None

@@ -37,6 +37,17 @@ _HOSTS: Mapping[str, str] = {
 }
 _BEGINNINGS: Mapping[str, str] = {"gitlab.": "-/commit", "gitea.": "commit", "forgejo.": "commit"}
 
+# Where they show a file, below the repository, and what goes before the number of a line: by host, else as above.
+_FORGES: Mapping[str, tuple[str, str]] = {
+    "github.com": ("blob", "L"),
+    "gitee.com": ("blob", "L"),
+    "bitbucket.org": ("src", "lines-"),
+    "codeberg.org": ("src/commit", "L"),
+    "gitlab.": ("-/blob", "L"),
+    "gitea.": ("src/commit", "L"),
+    "forgejo.": ("src/commit", "L"),
+}
+
 
 def branch_name(value: str) -> str:
     """Check the name of a branch by the rules of git check-ref-format. Raises ValueError."""
@@ -238,8 +249,33 @@ def commit_url(repository: RepositorySettings, revision: str) -> str | None:
     return template.replace(REVISION, quote(revision, safe="")) if template else None
 
 
+def repository_url(repository: RepositorySettings) -> str | None:
+    """Return the address under which people see a repository; None for unknown forges."""
+    found = _home(repository.url)
+    return found[0] if found else None
+
+
+def file_url(repository: RepositorySettings, revision: str, file: str, line: int) -> str | None:
+    """Return the address under which people see a line of a file; None for unknown forges."""
+    found = _home(repository.url)
+    if found is None or "" in file.split("/") or not is_plain(file):
+        return None
+    home, host, _ = found
+    folder, mark = next(shape for begin, shape in _FORGES.items() if host.startswith(begin))
+    return f"{home}/{folder}/{quote(revision, safe='')}/{quote(file)}#{mark}{line}"
+
+
 def _guessed(url: str) -> str | None:
-    """Return the template of a known forge. The port of SSH says nothing about that of the pages."""
+    """Return the template of a known forge."""
+    found = _home(url)
+    return f"{found[0]}/{found[2]}/{REVISION}" if found else None
+
+
+def _home(url: str) -> tuple[str, str, str] | None:
+    """Return the page of a repository at a known forge, its host, and how its commits are found below that.
+
+    The port of SSH says nothing about that of the pages.
+    """
     address = parse(url)
     host, path = address.host, address.path.strip("/").removesuffix(".git")
     page = _HOSTS.get(host) or next((one for begin, one in _BEGINNINGS.items() if host.startswith(begin)), None)
@@ -247,4 +283,4 @@ def _guessed(url: str) -> str | None:
     if page is None or len(segments) < 2 or set(segments) & {"", ".", ".."}:
         return None
     origin = address.origin if address.scheme in {"http", "https"} else f"https://{host}"
-    return f"{origin}/{quote(path, safe='/%')}/{page}/{REVISION}"
+    return f"{origin}/{quote(path, safe='/%')}", host, page

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -27,7 +28,7 @@ from updater.errors import StoreError
 from updater.model.application import ApplicationStatus
 from updater.model.limits import USUAL, Limits
 from updater.model.resource import Key
-from updater.model.sync import Phase
+from updater.model.sync import Difference, Phase, SyncStatus, Verdict
 from updater.pipeline.alike import Has, differing, groups
 from updater.pipeline.deliver import step
 from updater.pipeline.known import Known, Looker
@@ -37,6 +38,7 @@ from updater.pipeline.world import Ask, Stepped
 from updater.store.applications import Applications
 from updater.store.database import Database
 from updater.store.journal import Journal
+from updater.sync.diff import unified
 
 THREADS = 8  # a cluster: they wait most of the time, and those that write at once share a transaction
 SPREAD = 0.2  # share of an interval over which looks are spread
@@ -44,6 +46,7 @@ UNTOUCHED = 0.5  # seconds in which applications that a commit changed go before
 SETTLE = 0.2  # seconds in which several changes in a cluster are looked at once
 CLOSE = 10.0  # seconds that what is under way gets to end
 SILENT = 20.0  # seconds until a repository counts as silent; the others are not kept waiting for longer
+DRIFT = 20  # objects of one application whose differences are kept at hand
 UNLIKE = 300.0  # seconds that applications of one group may differ before that is told
 TROUBLE = 30.0  # seconds until what failed by our own bug is tried again
 
@@ -101,6 +104,7 @@ class Delivery:
         self._queues = {name: Queue() for name in found.world.sites}
         self._reach = {name: _Reach() for name in found.world.sites}
         self._leaving = Leaving()
+        self._drifts: dict[str, tuple[Difference, ...]] = {}
         self._owners: dict[tuple[str, Key], str] = {}
         self._groups: dict[str, _Group] = {}
         self._said: set[str] = set()
@@ -126,6 +130,19 @@ class Delivery:
     def wake(self) -> None:
         """Look at Git now."""
         self._woken.set()
+
+    @property
+    def known(self) -> Known:
+        """The applications as Git was last read; never changed, but replaced."""
+        return self._known
+
+    def drift(self, name: str) -> list[tuple[Difference, str]]:
+        """Return what differed of an application when it was last compared, each with its text; of many the first."""
+        return [(one, unified(one)) for one in self._drifts.get(name, ())]
+
+    def troubles(self) -> dict[str, str]:
+        """Return why each cluster cannot be asked, empty for those that can."""
+        return {name: site.cluster.trouble for name, site in self._world.sites.items()} | dict(self._broken)
 
     def changed(self, cluster: str, key: Key, live: dict[str, Any] | None) -> None:
         """An object in a cluster changed: look at its application, unless it is what we wrote ourselves."""
@@ -229,8 +246,8 @@ class Delivery:
             if cluster in self._queues:
                 self._queues[cluster].forget([name])
                 self._reach[cluster].stale.discard(name)
-            self._told.pop(name, None)
-            self._before.pop(name, None)
+            for kept in (self._told, self._before, self._drifts):
+                kept.pop(name, None)
 
     def _takes_along(self, before: Known, name: str) -> ApplicationStatus | None:
         """Return how an application stood that is gone, if its objects are to go too and its cluster is known."""
@@ -295,6 +312,7 @@ class Delivery:
         ended = last is not None and (told is None or last != told.last)
         if self._world.stop.is_set() and not (ended and last is not None and last.phase is Phase.SUCCEEDED):
             return  # we cut it ourselves: whoever starts next finds it as it is
+        self._keep(name, stepped)
         if stepped.wanted is not None:
             self._owners.update(((cluster, resource.key), name) for resource in stepped.wanted.members)
         self._reached(cluster, name, stepped.status.stale)
@@ -307,6 +325,14 @@ class Delivery:
         self._again(cluster, name, stepped)
         if self._queues[cluster].rests():
             self._teller.settle()
+
+    def _keep(self, name: str, stepped: Stepped) -> None:
+        """Keep what differs, for people to look at."""
+        if stepped.status.sync is SyncStatus.SYNCED:
+            self._drifts.pop(name, None)
+        elif stepped.compared is not None:
+            differ = (one for one in stepped.compared.differences if one.verdict is not Verdict.SAME)
+            self._drifts[name] = tuple(islice(differ, DRIFT))
 
     def _remove(self, cluster: str, name: str) -> None:
         """Remove the objects of an application that is gone, if that is to be; once it is done it is forgotten."""

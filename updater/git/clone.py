@@ -36,6 +36,7 @@ MAX_BLOB = 8 << 20  # bytes; no file that people write by hand is larger
 MAX_READ = 1 << 30  # bytes that one read takes from git
 MAX_LOG = 64 << 20  # bytes of history that one look takes from git
 MAX_PATCH = 1 << 20  # bytes of a patch that is shown
+LOCAL = 10.0  # seconds for a look at what is here, for which somebody waits
 MAX_PACKS = 50  # above, they are made one
 
 _REVISION = re.compile(r"[0-9a-f]{40}")
@@ -271,6 +272,22 @@ class Clone:
         if done.code and not done.stdout:
             raise GitError(self._text("show a commit of", "", done))
         return done.stdout.decode("utf-8", "replace") + ("\n[cut]\n" if done.cut else "")
+
+    def patch(self, revision: str, *, max_bytes: int = MAX_PATCH, seconds: float = LOCAL) -> tuple[str, bool]:
+        """Return what a commit changed, as a patch, and whether that was cut; from what is here, and nothing else.
+
+        It needs no lock: it only reads, and waits for nobody. Raises GitError where something of it is not here.
+        """
+        template = ("log", "-p", "-1", "--format=", "--no-color", "--no-ext-diff", "--no-textconv", "--first-parent")
+        call = Call((*template, "--diff-merges=first-parent", "--no-renames"), (_hash(revision),), ("--",))
+        done = run(
+            self.folder, call, seconds=seconds, environment={"GIT_NO_LAZY_FETCH": "1"}, settings=_BLOBLESS,
+            max_output=max_bytes,
+        )  # fmt: skip
+        cut = len(done.stdout) >= max_bytes
+        if (done.code or done.cut) and not cut:
+            raise GitError(self._text("show a commit of", "it is not here", done))
+        return done.stdout.decode("utf-8", "replace"), cut
 
     # How it is done.
 

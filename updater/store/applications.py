@@ -44,6 +44,12 @@ class Applications:
         with self._database.transaction() as connection:
             return read_applications(connection, names)
 
+    def written(self) -> dict[str, datetime]:
+        """Return when each status was written, by name: who knows one of then need not read it again."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(select(applications.c.name, applications.c.at)).all()
+        return {row.name: aware(row.at) for row in rows}
+
     def history(self, name: str, limit: int) -> list[Delivered]:
         """Return what was delivered, the latest first."""
         wanted = select(deliveries).where(deliveries.c.application == name).order_by(deliveries.c.seq.desc())

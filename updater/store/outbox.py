@@ -141,6 +141,25 @@ class Outbox:
         wanted = wanted.order_by(dead, case((dead, -outbox.c.seq), else_=outbox.c.seq)).limit(limit)
         return self._letters(wanted if channel is None else wanted.where(outbox.c.channel == channel))
 
+    def page(
+        self, limit: int, *, before: int | None = None, channel: str | None = None, states: Collection[State] = ()
+    ) -> list[Letter]:
+        """Return the latest letters, whatever became of them, the newest first; those before a number."""
+        wanted = _WITH_EVENT.order_by(outbox.c.seq.desc()).limit(limit)
+        if before is not None:
+            wanted = wanted.where(outbox.c.seq < before)
+        if channel is not None:
+            wanted = wanted.where(outbox.c.channel == channel)
+        if states:
+            wanted = wanted.where(outbox.c.state.in_([state.value for state in states]))
+        return self._letters(wanted)
+
+    def last(self, channel: str, state: State) -> Letter | None:
+        """Return the last letter of a channel in a state."""
+        mine = (outbox.c.channel == channel) & (outbox.c.state == state.value)
+        found = self._letters(_WITH_EVENT.where(mine).order_by(outbox.c.seq.desc()).limit(1))
+        return found[0] if found else None
+
     def _letters(self, statement: Any) -> list[Letter]:
         with self._database.transaction() as connection:
             return [_letter(row) for row in connection.execute(statement)]

@@ -109,6 +109,7 @@ events = Table(
     Column("document", Text, nullable=False),  # Event.as_json
     Column("baseline", Boolean, nullable=False),  # found on a first run, and told to nobody
     Index("events_subject", "subject", "seq"),
+    Index("events_kind", "kind", "seq"),
 )
 
 conditions = Table(

@@ -101,6 +101,29 @@ class Tags:
         new, at = self._unwritten.get(image, (frozenset(), None))
         return {name: replace(seen, first_seen=at) if name in new else seen for name, seen in found.items()}
 
+    def images(self) -> list[str]:
+        """Return the images of which a list was believed."""
+        with self._database.transaction() as connection:
+            return list(connection.execute(select(lists.c.image)).scalars())
+
+    def names(self, image: str) -> frozenset[str]:
+        """Return the tags of one image that were believed last."""
+        with self._database.transaction() as connection:
+            known = _read(connection, [image], names=True).get(image)
+        return known.names if known else _NONE
+
+    def first_seen(self, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], datetime]:
+        """Return when these tags, each an image and a name, were first seen, of those of which that is known."""
+        found: dict[tuple[str, str], datetime] = {}
+        columns = (tags.c.image, tags.c.name, tags.c.first_seen)
+        with self._database.transaction() as connection:
+            for some in batches(sorted(set(wanted))):
+                images, names = {image for image, _ in some}, {name for _, name in some}
+                here = and_(tags.c.image.in_(images), tags.c.name.in_(names), tags.c.first_seen.is_not(None))
+                for row in connection.execute(select(*columns).where(here)):
+                    found[row.image, row.name] = aware(row.first_seen)
+        return {pair: found[pair] for pair in wanted if pair in found}
+
     def listed(self, wanted: Callable[[str], bool]) -> dict[str, frozenset[str]]:
         """Return the tags that were believed last, by image, of the images that are wanted."""
         with self._database.transaction() as connection:

@@ -30,7 +30,7 @@ class Place(Fact):
 
 
 class CommitLink(Fact):
-    """A commit of ours."""
+    """What a commit of ours did to one item."""
 
     repository: str
     revision: str
@@ -38,6 +38,10 @@ class CommitLink(Fact):
     old: str | None
     new: str | None
     url: str | None = None
+    item: str = ""
+    image: str = ""
+    why: str = ""
+    rollback: bool = False
 
 
 class Held(Fact):
@@ -55,7 +59,7 @@ class Image(Fact):
 
     outcome   failed, updated, available, held, up_to_date; unknown where nothing is known yet
     newest    the newest tag overall, whether it is allowed or not; target: the newest that is allowed, if it is another
-    age       seconds since the candidate was first seen, null where there is none or nobody knows
+    age       seconds since the candidate was first seen, to a minute; null where there is none or nobody knows
     stale     why what is shown is older than it should be, empty where it is not
     """
 
@@ -78,7 +82,31 @@ class Image(Fact):
     failures: int
     stale: str
     places: int
+    registry: str = ""
     last_commit: CommitLink | None
+
+
+class Told(Fact):
+    """One event, as the contract has it; `text` is the one line."""
+
+    seq: int
+    id: str
+    time: datetime
+    kind: str
+    severity: str
+    text: str
+    subject: dict[str, str]
+    old: str | None
+    new: str | None
+    digest: str | None
+    reason: str
+    why: str
+    commit: str | None
+    commit_url: str | None
+    release_notes: str | None
+    spots: list[dict[str, Any]]
+    images: list[str]
+    labels: dict[str, str]
 
 
 class TagVerdict(Fact):
@@ -91,13 +119,18 @@ class TagVerdict(Fact):
 
 
 class ImageDetail(Image):
-    """One item with everything that is known of it. `traced_at` is when its list of tags was read."""
+    """One item with everything that is known of it.
+
+    tags       those of the last list that was believed, the best first; of many the first; tags_total: all there are
+    trace_why  what was decided about them, or why nothing is shown
+    approved   tags that may pass once
+    """
 
     references: list[Place]
     tags: list[TagVerdict]
     tags_total: int
     trace_why: str
-    events: list[dict[str, Any]]
+    events: list[Told]
     approved: list[str]
 
 
@@ -176,8 +209,16 @@ class Change(Fact):
     why: str
     places: list[str]
     release_notes: str | None
-    followed: list[dict[str, Any]]
+    followed: list[Told]
     revert: str
+    rollback: bool = False
+
+
+class ChangeDetail(Change):
+    """One commit with its diff, as the clone here has it; `diff_why` says why there is none, or that it was cut."""
+
+    diff: str
+    diff_why: str
 
 
 class ResourceFact(Fact):
@@ -211,6 +252,19 @@ class Application(Fact):
     last_message: str
     last_finished: datetime | None
     resources_total: int
+    repository: str = ""
+    path: str = ""
+    url: str | None = None
+
+
+class Drift(Fact):
+    """One object that is not as Git says: the paths of its fields, each with who owns it in the cluster."""
+
+    object: str
+    verdict: str
+    why: str
+    fields: list[tuple[str, str]]
+    diff: str
 
 
 class DeliveredFact(Fact):
@@ -226,8 +280,9 @@ class ApplicationDetail(Application):
     """One application with its objects, history and events."""
 
     resources: list[ResourceFact]
+    drift: list[Drift]
     history: list[DeliveredFact]
-    events: list[dict[str, Any]]
+    events: list[Told]
 
 
 class LetterFact(Fact):
