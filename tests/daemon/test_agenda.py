@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from updater.config.images import Item
-from updater.daemon.agenda import RETRY_BASE, Agenda, host_of, jitter
+from updater.daemon.agenda import APART, RETRY_BASE, Agenda, host_of, jitter
 from updater.model.image import ImageRef
 from updater.store.polls import Poll
 
@@ -100,3 +100,61 @@ def test_what_a_person_spoke_about_is_due_at_once() -> None:
     agenda.done([API], {}, {}, 0.0)
     agenda.wake(["api", "unknown"], 1.0)
     assert agenda.take(HOST, 1.0) == [API]
+
+
+def test_a_hint_makes_an_image_due_and_one_that_is_due_needs_none() -> None:
+    agenda = Agenda([API], {}, AT, 0.0)
+    agenda.done(agenda.take(HOST, 0.0), {}, {}, 0.0)
+    assert agenda.hint("api", 10.0)
+    assert not agenda.hint("api", 10.0)
+    assert agenda.take(HOST, 10.0) == [API]
+
+
+def test_a_hint_about_what_is_being_looked_at_is_not_lost() -> None:
+    """What was pushed after the registry was asked is seen right after, not an interval later."""
+    agenda = Agenda([API], {}, AT, 0.0)
+    agenda.take(HOST, 0.0)
+    assert agenda.hint("api", 5.0)
+    assert not agenda.hint("api", 6.0)
+    agenda.done([API], {}, {}, 7.0)
+    assert agenda.take(HOST, 7.0) == [API]
+
+
+def test_a_person_who_speaks_while_an_image_is_looked_at_is_heard() -> None:
+    agenda = Agenda([API], {}, AT, 0.0)
+    agenda.take(HOST, 0.0)
+    assert agenda.wake(["api", "gone"], 0.1) == {"api"}
+    agenda.done([API], {}, {}, 0.2)
+    assert agenda.take(HOST, 0.2) == [API]
+
+
+def test_a_storm_of_hints_costs_one_look_a_second() -> None:
+    agenda, looks = Agenda([API], {}, AT, 0.0), 0
+    for turn in range(10_000):
+        now = turn / 1000
+        agenda.hint("api", now)
+        if taken := agenda.take(HOST, now):
+            looks += 1
+            agenda.done(taken, {}, {}, now)
+    assert looks == 10
+    assert agenda.due(HOST, 9.0 + APART) == [API], "the last hint is not lost"
+
+
+def test_a_hint_does_not_break_a_pause_but_a_person_may() -> None:
+    agenda = Agenda([API], {}, AT, 0.0)
+    agenda.done(agenda.take(HOST, 0.0), {"api": 1}, {"api": 200.0}, 0.0)
+    agenda.hint("api", 1.0)
+    assert agenda.due(HOST, 199.0) == []
+    assert agenda.due(HOST, 200.0) == [API]
+    agenda.wake(["api"], 2.0)
+    assert agenda.due(HOST, 2.0) == [API]
+
+
+def test_a_hint_may_be_for_later() -> None:
+    agenda = Agenda([API], {}, AT, 0.0)
+    agenda.done(agenda.take(HOST, 0.0), {}, {}, 0.0)
+    assert agenda.hint("api", 10.0, after=5.0)
+    assert agenda.due(HOST, 14.9) == []
+    assert agenda.overdue(14.9) == set()
+    assert agenda.due(HOST, 15.0) == [API]
+    assert agenda.overdue(15.0) == {"api"}

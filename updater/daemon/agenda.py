@@ -17,6 +17,7 @@ from updater.store.polls import Poll
 from updater.transport.pace import backoff
 
 RETRY_BASE = 30.0  # seconds; doubled for each failure in a row, at most the item's interval
+APART = 1.0  # seconds between two looks at one item, however often somebody hints at it
 
 
 class Agenda:
@@ -27,7 +28,11 @@ class Agenda:
         self._turn = 0
         self._hosts: dict[str, list[Item]] = {}
         self._due: dict[str, float] = {}
+        self._again: dict[str, float] = {}  # of items that somebody has: they are due again, and when
+        self._rest: dict[str, float] = {}  # until when hints at an item wait
+        self._host: dict[str, str] = {}
         for item in items:
+            self._host[item.name] = host_of(item)
             self._hosts.setdefault(host_of(item), []).append(item)
             poll = polls.get(item.name)
             self._due[item.name] = now if poll is None else now + _left(item, poll, wall)
@@ -42,6 +47,11 @@ class Agenda:
         with self._lock:
             return [item for item in self._hosts.get(host, ()) if self._due[item.name] <= now]
 
+    def soonest(self, host: str, now: float) -> float:
+        """Return the seconds until something is due at one registry; infinite while somebody has it all."""
+        with self._lock:
+            return min((self._due[item.name] for item in self._hosts.get(host, ())), default=math.inf) - now
+
     def wait(self, name: str, now: float) -> float | None:
         """Return the seconds until an item is due; None while somebody has it, or where there is no such item."""
         with self._lock:
@@ -53,6 +63,7 @@ class Agenda:
         with self._lock:
             taken = [item for item in self._hosts.get(host, ()) if self._due[item.name] <= now]
             self._due.update((item.name, math.inf) for item in taken)
+            self._rest.update((item.name, now + APART) for item in taken)
             return taken
 
     def done(
@@ -60,7 +71,8 @@ class Agenda:
     ) -> None:
         """Set the next turn of items that were looked at: by interval, or sooner after a failure.
 
-        `failures` counts those in a row by item; `pauses` are seconds that a registry asked us to stay away.
+        `failures` counts those in a row by item; `pauses` are seconds that a registry asked us to stay away. Whoever
+        spoke about an item while it was looked at spoke of something newer: it is due right after.
         """
         with self._lock:
             self._turn += 1
@@ -68,12 +80,43 @@ class Agenda:
                 wait = item.poll_interval + jitter(item, self._turn)
                 if failures.get(item.name):
                     wait = min(wait, RETRY_BASE + backoff(failures[item.name], base=RETRY_BASE, cap=wait))
-                self._due[item.name] = now + max(wait, pauses.get(item.name, 0.0))
+                pause = now + pauses.get(item.name, 0.0)
+                self._rest[item.name] = max(pause, self._rest.get(item.name, 0.0))
+                again = max(pause, self._again.pop(item.name, math.inf))
+                self._due[item.name] = min(again, max(now + wait, pause))
 
-    def wake(self, names: Collection[str], now: float) -> None:
-        """Make items due: a person said something about them."""
+    def wake(self, names: Collection[str], now: float) -> set[str]:
+        """Make items due: a person said something about them. Return those that were not."""
         with self._lock:
-            self._due |= {name: now for name in names if name in self._due}
+            return {name for name in names if self._sooner(name, now)}
+
+    def hint(self, name: str, now: float, after: float = 0.0) -> bool:
+        """Make an item due in so many seconds: something may have changed. Say whether it was not so soon.
+
+        It is looked at once in APART seconds at most, and not before a registry that asked us to stay away may be
+        asked; what is hinted meanwhile makes it due then.
+        """
+        with self._lock:
+            return self._sooner(name, max(now + after, self._rest.get(name, 0.0)))
+
+    def overdue(self, now: float) -> set[str]:
+        """Return what is due, and what will be once it is given back."""
+        with self._lock:
+            return {name for name, due in self._due.items() if due <= now} | set(self._again)
+
+    def hosts_of(self, names: Iterable[str]) -> set[str]:
+        """Return the registries that items ask."""
+        return {self._host[name] for name in names if name in self._host}
+
+    def _sooner(self, name: str, at: float) -> bool:
+        due = self._due.get(name)
+        if due is None:
+            return False
+        times = self._again if due == math.inf else self._due  # somebody has it, and would overwrite its time
+        if times.get(name, math.inf) <= at:
+            return False
+        times[name] = at
+        return True
 
 
 def host_of(item: Item) -> str:

@@ -117,12 +117,20 @@ class Desk:
 
     def check(self, items: Collection[str]) -> None:
         """Look at these items at once, whenever they are due; returns before that is done."""
-        self._daemon.now.agenda.wake(items, time.monotonic())
+        self._daemon.wake(items)
+
+    def hint(self, item: str, after: float = 0.0) -> bool:
+        """Look at an item in so many seconds, at most once a second; False where it is due by then anyway."""
+        return self._daemon.hint(item, after)
 
     def check_git(self) -> None:
         """Look at Git at once, as after a push."""
         if (delivery := self.delivery) is not None:
             delivery.wake()
+
+    def ours(self, revision: str) -> bool:
+        """Say whether a commit is one that this process pushed: what follows from it is under way."""
+        return revision in self._daemon.written
 
     def told(self) -> None:
         """A person said something, or something was written: whoever looks is told, and letters are sent."""

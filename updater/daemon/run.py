@@ -16,15 +16,17 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from updater import __version__
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 PULSE = 1.0  # seconds between two looks at what is due
 REMIND = 60.0  # seconds between two looks at what still holds
 MAX_JOBS = 50  # threads at the most: a registry that hangs holds one
+REMEMBERED = 1000  # revisions of our own, to know them again when a forge tells of them
 
 log = structlog.get_logger()
 
@@ -103,6 +106,8 @@ class Daemon:
         self._people: dict[str, People] = {}
         self._reminded = time.monotonic()
         self._front = front
+        self._waking = threading.Lock()  # what is made due is not lost while another configuration comes
+        self.written: deque[str] = deque(maxlen=REMEMBERED)  # revisions
         self.desk = Desk(self)
 
     def run(self) -> int:
@@ -154,7 +159,8 @@ class Daemon:
         beat = {"seconds": heartbeat.TICK, "executor": "beat", "next_run_time": datetime.now(UTC)}
         scheduler.add_job(self._beat, "interval", **beat)
         for host in hosts:
-            scheduler.add_job(self._poll, "interval", (host,), seconds=PULSE, next_run_time=datetime.now(UTC))
+            pulse = {"seconds": PULSE, "id": host, "next_run_time": datetime.now(UTC)}
+            scheduler.add_job(self._poll, "interval", (host,), **pulse)
         scheduler.start()
         self.beaten = time.monotonic()
         return scheduler
@@ -217,15 +223,50 @@ class Daemon:
         self.now.agenda.wake(spoken, time.monotonic())
         self._people = people
 
+    def wake(self, names: Collection[str]) -> None:
+        """Look at items at once: a person said something about them."""
+        with self._waking:
+            woken = self.now.agenda.wake(names, time.monotonic())
+        self._hurry(woken)
+
+    def hint(self, name: str, after: float) -> bool:
+        """Look at an item in so many seconds, as something may have changed; False where it is due by then anyway."""
+        with self._waking:
+            sooner = self.now.agenda.hint(name, time.monotonic(), after)
+        if sooner:
+            self._hurry((name,))
+        return sooner
+
+    def _hurry(self, names: Collection[str]) -> None:
+        for host in self.now.agenda.hosts_of(names):
+            self._before_pulse(host)
+
+    def _before_pulse(self, host: str) -> None:
+        """Have the clock not wait for its next pulse where something is due at a registry before that."""
+        wait = self.now.agenda.soonest(host, time.monotonic())
+        if wait >= PULSE:
+            return
+        at = datetime.now(UTC) + timedelta(seconds=max(0.0, wait))
+        with suppress(JobLookupError):  # the clock is being put away: what is due stays due
+            job = self._scheduler.get_job(host)
+            if job is not None and job.next_run_time > at:
+                self._scheduler.modify_job(host, next_run_time=at)
+
     def _poll(self, host: str) -> None:
-        """Run a cycle for what is due at one registry."""
+        """Run cycles for what is due at one registry; what becomes due meanwhile does not wait for the next pulse."""
+        while self._turn(host):
+            pass
+        self._before_pulse(host)
+
+    def _turn(self, host: str) -> bool:
+        """Run a cycle; False where nothing is due."""
         with self._idle:
             if self._stopping.is_set() or self._reload.is_set():
-                return
+                return False
             now = self.now
             due = now.agenda.take(host, time.monotonic())
             if not due:
-                return
+                return False
             self._active += 1
         try:
             self._cycle(now, due)
@@ -233,6 +274,7 @@ class Daemon:
             with self._idle:
                 self._active -= 1
                 self._idle.notify_all()
+        return True
 
     def _cycle(self, now: _Generation, due: list[Item]) -> None:
         try:
@@ -246,6 +288,7 @@ class Daemon:
 
     def _look(self, now: _Generation, due: list[Item], at: datetime) -> None:
         report = update(now.world, due, at)
+        self.written.extend(commit.revision for commit in report.commits)
         try:
             polls = remember(now.settings, now.world.memory().journal, report, at)
         except StoreError as err:
@@ -306,7 +349,9 @@ class Daemon:
                 self._remember_configuration(problems)
                 self.rejected = err if isinstance(err, Rejected) else Rejected(list(err.problems), self._read.files)
                 return
-            old, self.now, self.rejected = self.now, new, None
+            with self._waking:
+                old, self.now, self.rejected = self.now, new, None
+                new.agenda.wake(old.agenda.overdue(time.monotonic()), time.monotonic())
             old.couriers.stop()
             if old.delivery is not None:
                 old.delivery.stop()
