@@ -11,15 +11,17 @@ import hmac
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from updater.model.image import ImageRef
 from updater.plugins import Member
 from updater.secrets import SecretRef
 
 MAX_HINTS = 100  # of one payload: more means that something else is wrong
 LEAST_PATH = 16  # characters of a path that nobody guesses
+BRANCHES = "refs/heads/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,27 @@ class Hint:
 
     repository  the address of a Git repository, as the forge spells it
     branch      of that repository; empty for any
+    revision    where the branch is now, as the sender says; empty where it does not
     """
 
     image: str = ""
     repository: str = ""
     branch: str = ""
+    revision: str = ""
+
+
+def registry_name(value: str) -> str:
+    """Check the name of a registry as it stands in images: host, port, and a path where it has one."""
+    try:
+        found = ImageRef.parse(f"{value}/image").name
+    except ValueError:
+        found = ""
+    if found != f"{value}/image":  # what is no host would be a folder of Docker Hub
+        raise ValueError("expected the name of a registry such as registry.example.com")
+    return value
+
+
+RegistryName = Annotated[str, AfterValidator(registry_name)]
 
 
 class Hook(Member):
@@ -49,6 +67,7 @@ class Hook(Member):
     path: SecretRef | None = Field(None, description="the last part of the path, for senders that cannot sign")
 
     proofs: ClassVar[frozenset[str]] = frozenset({"token", "path"})  # of the fields above, those that this kind knows
+    signature: ClassVar[str] = "x-hub-signature-256"  # the header of the HMAC, in small letters
 
     @model_validator(mode="after")
     def _one_proof(self) -> Self:
@@ -58,16 +77,13 @@ class Hook(Member):
                              f"{', '.join(sorted(self.proofs))}")  # fmt: skip
         return self
 
-    def shows(self, headers: Mapping[str, str], body: bytes, *, token: str = "", secret: str = "") -> bool:
-        """Say whether a sender shows what it should, in constant time; header names are lower case."""
-        if token:
-            return same(bearer(headers), token)
-        return bool(secret) and self.signed(headers, body, secret)
+    def shown(self, headers: Mapping[str, str]) -> str:
+        """Return the token that a request shows, empty for none; header names are in small letters."""
+        return bearer(headers)
 
     def signed(self, headers: Mapping[str, str], body: bytes, secret: str) -> bool:
-        """Say whether the body is signed with this secret; the usual header is that of GitHub."""
-        shown = headers.get("x-hub-signature-256", "").removeprefix("sha256=")
-        return same(shown, digest(secret, body))
+        """Say whether the body is signed with this secret: SHA-256 in hex, with or without saying so."""
+        return same(headers.get(self.signature, "").removeprefix("sha256="), digest(secret, body))
 
     @abstractmethod
     def hints(self, headers: Mapping[str, str], document: Any) -> Iterable[Hint]:
@@ -78,8 +94,8 @@ class Hook(Member):
 
 
 def same(shown: str, expected: str) -> bool:
-    """Compare in constant time."""
-    return hmac.compare_digest(shown.encode(errors="replace"), expected.encode())
+    """Compare in constant time; an empty secret is none."""
+    return bool(expected) and hmac.compare_digest(shown.encode(errors="replace"), expected.encode(errors="replace"))
 
 
 def digest(secret: str, body: bytes) -> str:
@@ -93,13 +109,30 @@ def bearer(headers: Mapping[str, str]) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def texts(value: Any, *path: str | int) -> str:
-    """Return the text at a path of keys and indexes; empty where there is none."""
+def at(value: Any, *path: str | int) -> Any:
+    """Return what is at a path of keys and indexes; None where there is nothing."""
     for step in path:
         if isinstance(value, Mapping) and isinstance(step, str):
             value = value.get(step)
         elif isinstance(value, list) and isinstance(step, int) and -len(value) <= step < len(value):
             value = value[step]
         else:
-            return ""
-    return value[:2048] if isinstance(value, str) else ""
+            return None
+    return value
+
+
+def texts(value: Any, *path: str | int) -> str:
+    """Return the text at a path; empty where there is none, or one too long to name anything."""
+    found = at(value, *path)
+    return found if isinstance(found, str) and len(found) <= 2048 else ""
+
+
+def entries(value: Any, *path: str | int) -> list[Any]:
+    """Return the first entries of the list at a path."""
+    found = at(value, *path)
+    return found[:MAX_HINTS] if isinstance(found, list) else []
+
+
+def branch_of(ref: str) -> str:
+    """Return the branch of a ref such as refs/heads/main; empty for anything else."""
+    return ref.removeprefix(BRANCHES) if ref.startswith(BRANCHES) else ""

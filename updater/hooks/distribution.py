@@ -7,22 +7,24 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from updater.hooks.base import MAX_HINTS, Hint, Hook, texts
+from updater.hooks.base import Hint, Hook, RegistryName, entries, texts
 
 
 class Distribution(Hook):
-    """A registry that sends events: set `endpoints[].url` to this hook, and the token among its headers."""
+    """A registry that sends events: set `endpoints[].url` to this hook, and the token among its `headers`.
+
+    The registry of GitLab is one, too.
+    """
 
     kind: Literal["distribution"] = "distribution"
-    registry: str | None = Field(None, description="its name in images; default: the host that its events name")
+    registry: RegistryName | None = Field(None, description="its name in images; default: the host that events name")
 
     proofs: ClassVar[frozenset[str]] = frozenset({"token", "path"})
 
     def hints(self, headers: Mapping[str, str], document: Any) -> Iterable[Hint]:
-        """Yield the repositories that something was pushed to."""
-        events = document.get("events") if isinstance(document, Mapping) else None
-        for event in (events if isinstance(events, list) else [])[:MAX_HINTS]:
-            repository = texts(event, "target", "repository")
+        """Yield the repositories that a tag was pushed to; layers come before the tag that needs them."""
+        for event in entries(document, "events"):
+            repository, tag = texts(event, "target", "repository"), texts(event, "target", "tag")
             host = self.registry or texts(event, "request", "host")
-            if texts(event, "action") == "push" and repository and host:
+            if texts(event, "action") == "push" and repository and tag and host:
                 yield Hint(image=f"{host}/{repository}")

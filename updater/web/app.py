@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from updater.web import hooks
 from updater.web.guard import Guard
 from updater.web.problems import problem
 
@@ -24,6 +25,7 @@ log = structlog.get_logger()
 def application(desk: Desk, port: int) -> ASGIApp:
     """Return the whole as an ASGI application; `port` is the one that it is served on."""
     routes = [Route("/livez", _live), Route("/readyz", _ready)]
+    routes += hooks.routes(desk)
     app = Starlette(
         routes=routes,
         exception_handlers={HTTPException: _refused, Exception: _failed},
