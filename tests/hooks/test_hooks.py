@@ -20,7 +20,8 @@ FAMILY = members(Hook)
 def made(kind: str, **more: Any) -> Hook:
     """Return a hook of a kind with the proof that it knows best, as its golden file configures it."""
     proof = next(name for name in ("secret", "token", "path") if name in FAMILY[kind].proofs)
-    return FAMILY[kind](**golden(kind)["entry"] | {proof: "env:HOOK"} | more)
+    hook: Hook = FAMILY[kind](**golden(kind)["entry"] | {proof: "env:HOOK"} | more)
+    return hook
 
 
 def golden(kind: str) -> Any:

@@ -17,10 +17,11 @@ from updater.config.tree import Map, Mark, Seq, kind_of
 from updater.errors import Problem
 from updater.secrets import redact
 
-NOTIFICATIONS = "notifications"
+NOTIFICATIONS, WEB = "notifications", "web"  # sections whose models are imported only for a file that has them
 LATER = ", which is not supported yet"
 MAX_SHOWN = 60  # characters of a value in a report
 _INDEX = re.compile(r"\[[0-9]+\]")
+_HOOK = re.compile(r"^web\.hooks\.[^.]+")
 _SECRET = re.compile(r"credentials|password|token|secret|private_key|kubeconfig|(?:^|\.)key$|\.headers|\.topic$")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _SAID = re.compile(
@@ -83,8 +84,8 @@ def _is_kind(detail: ErrorDetails) -> bool:
 
 
 def pattern(where: str) -> str:
-    """Return the place without its numbers: `images[].poll`."""
-    return _INDEX.sub("[]", where)
+    """Return the place without its numbers and free names: `images[].poll`, `web.hooks{}.token`."""
+    return _HOOK.sub("web.hooks{}", _INDEX.sub("[]", where))
 
 
 def show(value: object, where: str) -> str:
@@ -220,12 +221,13 @@ def _keys_of(holder: _Spot) -> frozenset[str]:
 
 def _section(where: str) -> str:
     """Return the section whose own model knows a place; empty: that of the whole file."""
-    return NOTIFICATIONS if pattern(where).partition(".")[0] == NOTIFICATIONS else ""
+    first = pattern(where).partition(".")[0]
+    return first if first in {NOTIFICATIONS, WEB} else ""
 
 
 @cache
 def known_keys(section: str = "") -> dict[str, frozenset[str]]:
-    """Return the keys of every mapping of the file, or of its section `notifications`, by its place without numbers."""
+    """Return the keys of every mapping of the file, or of a section with a model of its own, by its place."""
     keys: dict[str, set[str]] = {}
     for place, model in models(section, _root(section)):
         keys.setdefault(place, set()).update(_keys(model))
@@ -234,7 +236,7 @@ def known_keys(section: str = "") -> dict[str, frozenset[str]]:
 
 @cache
 def known_kinds(section: str = "") -> dict[str, frozenset[str]]:
-    """Return the kinds that a place of the file, or of its section `notifications`, takes."""
+    """Return the kinds that a place of the file, or of a section with a model of its own, takes."""
     kinds: dict[str, set[str]] = {}
     for place, kind in _keys_by_kind(section):
         kinds.setdefault(place, set()).add(kind)
@@ -252,12 +254,16 @@ def _keys_by_kind(section: str) -> dict[tuple[str, str], frozenset[str]]:
 
 
 def _root(section: str) -> type[BaseModel]:
-    """Return the model of a section; that of notifications is imported only for a file that has it."""
-    if section != NOTIFICATIONS:
-        return Document
-    from updater.config.notifications import Notifications
+    """Return the model of a section; those of their own are imported only for a file that has them."""
+    if section == NOTIFICATIONS:
+        from updater.config.notifications import Notifications
 
-    return Notifications
+        return Notifications
+    if section == WEB:
+        from updater.config.web import Whole
+
+        return Whole
+    return Document
 
 
 def _keys(model: type[BaseModel]) -> frozenset[str]:
@@ -265,11 +271,12 @@ def _keys(model: type[BaseModel]) -> frozenset[str]:
 
 
 def models(place: str, annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yield every model below a place, itself included, and the place without numbers that it describes."""
+    """Yield every model below a place, itself included, and the place that it describes, as `pattern` spells it."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield place, annotation
         for name, info in annotation.model_fields.items():
             yield from models(f"{place}.{info.alias or name}".lstrip("."), info.annotation)
         return
+    below = {tuple: "[]", list: "[]", dict: "{}"}.get(get_origin(annotation), "")
     for inner in get_args(annotation):
-        yield from models(f"{place}[]" if get_origin(annotation) in {tuple, list} else place, inner)
+        yield from models(place + below, inner)

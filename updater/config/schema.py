@@ -19,6 +19,9 @@ def schema() -> dict[str, Any]:
             entry.pop("title", None)  # the key again, with capitals
             if _holds_mappings(entry.get("default")):
                 entry.pop("default")  # the defaults of its own keys say it
+    hooks = document["$defs"]["Whole"]["properties"]["hooks"]["additionalProperties"]
+    hooks["anyOf"] = hooks.pop("oneOf")  # an entry without a kind has that of its name, and fits several
+    hooks.pop("discriminator")
     for model in (ImageEntry, ItemEntry):  # silent there means inherited
         for name in Behaviour.model_fields:
             document["$defs"][model.__name__]["properties"][name].pop("default", None)
@@ -28,13 +31,11 @@ def schema() -> dict[str, Any]:
 def _whole() -> type[Document]:
     """Return the model of the file with the sections that are typed only where they are wanted."""
     from updater.config.notifications import Notifications
-    from updater.config.web import HookEntry, WebSettings
+    from updater.config.web import Whole
 
-    hooks: Any = Field({}, description=WebSettings.model_fields["hooks"].description)
-    web = create_model("Web", __base__=WebSettings, __doc__=WebSettings.__doc__, hooks=(dict[str, HookEntry], hooks))
     sections: dict[str, Any] = {
         name: (model, Field(model(), description=Document.model_fields[name].description))
-        for name, model in (("notifications", Notifications), ("web", web))
+        for name, model in (("notifications", Notifications), ("web", Whole))
     }
     return create_model("Document", __base__=Document, __doc__=Document.__doc__, **sections)
 

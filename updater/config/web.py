@@ -20,7 +20,7 @@ from updater.secrets import SecretRef
 
 LISTEN = "127.0.0.1:8080"
 _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
 def address(value: str) -> str:
@@ -109,6 +109,12 @@ else:
 
 class HookEntry(RootModel[AnyHook]):
     """One entry of `hooks`."""
+
+
+class Whole(WebSettings):
+    """The section as it stands in the file."""
+
+    hooks: dict[str, AnyHook] = Field({}, description=WebSettings.model_fields["hooks"].description)
 
 
 def hook_name(name: str) -> bool:
