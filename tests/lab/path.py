@@ -27,7 +27,7 @@ from urllib.parse import quote
 from tests.lab import git as gits
 from tests.lab.git import CLEAN, Embedded, Server, git
 from tests.lab.hasty import program
-from tests.lab.registry import LOGIN, Auth, Flavour, Lab, open_registry
+from tests.lab.registry import LOGIN, Auth, Flavour, Lab, Notify, open_registry
 from updater.model.limits import USUAL, Limits
 from updater.secrets import SecretRef
 
@@ -89,6 +89,7 @@ class WholePath:
     git: Server
     config: Path = field(init=False)
     limits: Limits = USUAL  # of the commands that are begun from here on
+    variables: dict[str, str] = field(default_factory=dict)  # of their environment, over those that are there
 
     def __post_init__(self) -> None:
         self.config = self.folder / "updater.yaml"
@@ -96,12 +97,19 @@ class WholePath:
     @classmethod
     @contextmanager
     def open(
-        cls, folder: Path, flavour: Flavour, server: type[Server], *, auth: Auth = "open", tls: bool = False
+        cls,
+        folder: Path,
+        flavour: Flavour,
+        server: type[Server],
+        *,
+        auth: Auth = "open",
+        tls: bool = False,
+        notify: Notify | None = None,
     ) -> Iterator[WholePath]:
         """Start both servers; everything lies in the folder."""
         places = [folder / "registry", folder / "git"]
         places[0].mkdir()
-        with open_registry(flavour, places[0], auth=auth, tls=tls) as registry:
+        with open_registry(flavour, places[0], auth=auth, tls=tls, notify=notify) as registry:
             running = server(places[1])
             try:
                 yield cls(folder, registry, running)
@@ -170,7 +178,7 @@ class WholePath:
     def environment(self) -> dict[str, str]:
         """Return all that a command sees: where programs are, the password of the registry, and no port of anyone's."""
         known = {"PATH": CLEAN["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8"}
-        return known | {PASSWORD: LOGIN[1], "UPDATER_LISTEN": "127.0.0.1:0"}
+        return known | {PASSWORD: LOGIN[1], "UPDATER_LISTEN": "127.0.0.1:0"} | self.variables
 
     def argv(self, *args: str, config: Path | None = None) -> list[str]:
         """Return the command line of a command."""

@@ -60,6 +60,14 @@ class Given(Credentials):
         return self.pair
 
 
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Where a `docker-registry` sends its events, and the token that it shows there."""
+
+    url: str
+    token: str
+
+
 @dataclass(slots=True)
 class Lab:
     """A running registry: where it is, and what a client needs to know of it."""
@@ -123,8 +131,10 @@ class Lab:
 
 
 @contextmanager
-def open_registry(flavour: Flavour, folder: Path, *, auth: Auth = "open", tls: bool = False) -> Iterator[Lab]:
-    """Run a registry; its content and certificates live in the folder."""
+def open_registry(
+    flavour: Flavour, folder: Path, *, auth: Auth = "open", tls: bool = False, notify: Notify | None = None
+) -> Iterator[Lab]:
+    """Run a registry; its content and certificates live in the folder. The embedded one notifies nobody."""
     certificate = make_certificate(folder, "server") if tls else None
     ca_file = certificate[0] if certificate else None
     with ExitStack() as stack:
@@ -140,7 +150,7 @@ def open_registry(flavour: Flavour, folder: Path, *, auth: Auth = "open", tls: b
                 tokens = TokenServer(make_certificate(folder, "tokens", rsa_key=True), tls=certificate)
                 stack.callback(tokens.close)
                 realms = (tokens.host,)
-            registry = DebianRegistry(folder, auth=auth, tls=certificate, tokens=tokens)
+            registry = DebianRegistry(folder, auth=auth, tls=certificate, tokens=tokens, notify=notify)
         stack.callback(registry.close)
         yield Lab(flavour, registry.url, auth, ca_file, realms, registry)
 
@@ -148,10 +158,18 @@ def open_registry(flavour: Flavour, folder: Path, *, auth: Auth = "open", tls: b
 class DebianRegistry:
     """One `docker-registry` process on a port that the kernel chose."""
 
-    def __init__(self, folder: Path, *, auth: Auth, tls: tuple[Path, Path] | None, tokens: TokenServer | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        auth: Auth,
+        tls: tuple[Path, Path] | None,
+        tokens: TokenServer | None,
+        notify: Notify | None = None,
+    ) -> None:
         self._root = folder / "data"
         path = folder / "config.json"  # JSON is YAML
-        path.write_text(json.dumps(self._config(folder, auth, tls, tokens)))
+        path.write_text(json.dumps(self._config(folder, auth, tls, tokens) | _notifications(notify)))
         self._process = subprocess.Popen(
             ["docker-registry", "serve", str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -205,6 +223,14 @@ class DebianRegistry:
             self._drain.join(10)
         if self._process.stdout:
             self._process.stdout.close()
+
+
+def _notifications(notify: Notify | None) -> dict[str, object]:
+    if notify is None:
+        return {}
+    endpoint: dict[str, object] = {"name": "updater", "url": notify.url, "timeout": "5s", "threshold": 3}
+    endpoint |= {"backoff": "200ms", "headers": {"Authorization": [f"Bearer {notify.token}"]}}
+    return {"notifications": {"endpoints": [endpoint]}}
 
 
 def _htpasswd(folder: Path) -> Path:

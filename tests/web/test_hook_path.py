@@ -1,0 +1,102 @@
+"""Hints to a real process: what was pushed to a registry or to Git is acted on long before the next poll."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.lab.git import Embedded, person_commits
+from tests.lab.path import Daemon, WholePath, head, manifest, trailers
+from tests.lab.registry import INSTALLED, Notify
+
+TOKEN, SECRET = "the-token-of-the-registry", "the-secret-of-the-forge"
+RARELY = {"poll": {"interval": "1h", "jitter": "0s"}}
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago: registry and daemon must each know the other's."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def begin(path: WholePath, hooks: dict[str, object]) -> Path:
+    """Have one image that is up to date, polled once an hour; return the repository on its server."""
+    path.push("acme/api", "1.0.0")
+    bare = path.create("fleet", {"api.yaml": manifest(path.image("acme/api"), "1.0.0")})
+    path.variables |= {"HOOK_TOKEN": TOKEN, "HOOK_SECRET": SECRET}
+    path.configure([path.entry("acme/api") | RARELY], web={"hooks": hooks})
+    return bare
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[WholePath]:
+    with WholePath.embedded(tmp_path) as opened:
+        yield opened
+
+
+@pytest.mark.skipif(not INSTALLED, reason="left out: docker-registry is not installed")
+def test_what_a_registry_tells_of_is_committed_at_once(tmp_path: Path) -> None:
+    port = free_port()
+    notify = Notify(f"http://127.0.0.1:{port}/hooks/distribution", TOKEN)
+    with WholePath.open(tmp_path, "docker-registry", Embedded, notify=notify) as path:
+        bare = begin(path, {"distribution": {"token": "env:HOOK_TOKEN"}})
+        path.variables["UPDATER_LISTEN"] = f"127.0.0.1:{port}"
+        with Daemon(path) as daemon:
+            daemon.wait("decided")
+            path.push("acme/api", "1.1.0")
+            committed = daemon.wait("committed")
+            assert head(bare) == committed["revision"]
+            daemon.ask()
+            assert daemon.end() == 0
+    assert trailers(bare, "main", "Image-Update") == [f"{path.image('acme/api')} 1.0.0 -> 1.1.0"]
+
+
+def test_what_a_forge_tells_of_is_looked_at_at_once(path: WholePath) -> None:
+    """A person puts an old version into Git: the push is hinted at, and the newer one is there again."""
+    bare = begin(path, {"github": {"secret": "env:HOOK_SECRET"}})
+    path.push("acme/web", "1.0.0", "1.1.0")
+    path.configure(
+        [path.entry(name) | RARELY for name in ("acme/api", "acme/web")],
+        web={"hooks": {"github": {"secret": "env:HOOK_SECRET"}}},
+    )
+    with Daemon(path) as daemon:
+        daemon.wait("decided")
+        url = daemon.wait("serving")["url"]
+        pushed = person_commits(bare, {"web.yaml": manifest(path.image("acme/web"), "1.0.0")})
+        payload = {"ref": "refs/heads/main", "after": pushed, "repository": {"clone_url": path.git.url("fleet")}}
+        body = json.dumps(payload).encode()
+        signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+        headers = {"x-github-event": "push", "x-hub-signature-256": f"sha256={signature}"}
+        answer = httpx.post(f"{url}hooks/github", content=body, headers=headers)
+        assert (answer.status_code, answer.json()) == (202, {"items": 2})
+        committed = daemon.wait("committed")
+        assert head(bare) == committed["revision"]
+    assert trailers(bare, "main", "Image-Update") == [f"{path.image('acme/web')} 1.0.0 -> 1.1.0"]
+
+
+def test_a_hint_is_not_lost_while_another_configuration_comes(path: WholePath) -> None:
+    bare = begin(path, {"distribution": {"token": "env:HOOK_TOKEN"}})
+    with Daemon(path) as daemon:
+        daemon.wait("decided")
+        url = daemon.wait("serving")["url"]
+        path.push("acme/api", "1.1.0")
+        path.configure(
+            [path.entry("acme/api") | {"poll": {"interval": "2h"}}],
+            web={"hooks": {"distribution": {"token": "env:HOOK_TOKEN"}}},
+        )
+        target = {"repository": "acme/api", "tag": "1.1.0"}
+        event = {"action": "push", "target": target, "request": {"host": path.registry.host}}
+        answer = httpx.post(
+            f"{url}hooks/distribution", json={"events": [event]}, headers={"authorization": f"Bearer {TOKEN}"}
+        )
+        assert (answer.status_code, answer.json()) == (202, {"items": 1})
+        committed = daemon.wait("committed")
+        assert head(bare) == committed["revision"]
