@@ -5,15 +5,17 @@ Imported only for a file that has the section: the family of hooks comes with it
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import re
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, RootModel, model_validator
 
-from updater.config.base import Section, http_url
+from updater.config.base import Section, http_url, refusal
 from updater.hooks.base import Hook
 from updater.plugins import members
 from updater.secrets import SecretRef
@@ -56,6 +58,15 @@ class Oidc(Section):
     groups_claim: str = Field("groups", min_length=1, description="the claim that names a person's groups")
     operators: tuple[str, ...] = Field((), description="groups whose members may act; []: all who can log in")
 
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if importlib.util.find_spec("authlib") is None:
+            raise refusal("", 'found a login that needs the package authlib, expected: pip install "updater[oidc]"')
+        parts = urlsplit(self.issuer)
+        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+            raise refusal("issuer", "found an address without TLS, expected https://")
+        return self
+
 
 class Login(Section):
     """Who may see the page and act."""
@@ -79,6 +90,13 @@ class WebSettings(Section):
     )
     login: Login | None = Field(None, description="needed on any address but loopback")
     hooks: dict[str, Any] = Field({}, description="who may send hints to look now, by name")  # typed entry by entry
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.login is not None and self.login.oidc is not None and self.public_url is None:
+            said = "found a login at a provider without it, expected the address to which the provider leads back"
+            raise refusal("public_url", said)
+        return self
 
     @property
     def host(self) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,7 @@ from updater.editors.document import Words
 from updater.errors import ConfigError, Problem
 from updater.git.clone import Clone
 from updater.git.remote import Remote
+from updater.model.event import Event
 from updater.model.image import ImageRef
 from updater.pipeline.facts import Memory
 from updater.pipeline.find import Finder
@@ -38,6 +40,18 @@ _ODD = re.compile(r"[^A-Za-z0-9._-]+")
 _SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """Who counts: registry, endpoint and code of a request; a repository where a push came second; what happened."""
+
+    asked: Callable[[str, str, str], object] = lambda _registry, _endpoint, _code: None
+    conflicted: Callable[[str], object] = lambda _repository: None
+    happened: Callable[[Sequence[Event]], object] = lambda _events: None
+
+
+NOBODY = Counting()
+
+
 @contextmanager
 def build(
     settings: Settings,
@@ -45,11 +59,13 @@ def build(
     everything: bool = False,
     database: Database | None = None,
     written: Callable[[], object] = lambda: None,
+    counting: Counting = NOBODY,
 ) -> Iterator[World]:
     """Yield the clients of one configuration and close them at the end.
 
     `everything` finds references to every image, not only to those that are tracked. The state is opened when it is
-    first needed, unless a database is given, which stays open. `written` is called when there is something to send.
+    first needed, unless a database is given, which stays open. `written` is called when there is something to send;
+    `counting` is told what happens in rooms that do not know it.
     """
     prepare(settings.data)
     clients: list[Http] = []
@@ -70,6 +86,7 @@ def build(
             trusted_realms=found.trusted_realms,
             concurrency=found.concurrency,
             budget=Budget(found.rate, found.burst) if found.rate else None,
+            asked=partial(counting.asked, host),
         )
 
     def registry_of(image: ImageRef) -> Registry:
@@ -83,7 +100,8 @@ def build(
             registry_of,
             clone_of,
             lambda repo, branch: finder(repo.name, branch),
-            _once(partial(_memory, closing, database, settings, written)),
+            _once(partial(_memory, closing, database, settings, written, counting.happened)),
+            conflicted=counting.conflicted,
         )
     finally:
         for client in clients:
@@ -113,7 +131,11 @@ def _once(make: Callable[..., T]) -> Callable[..., T]:
 
 
 def _memory(
-    closing: list[Database], database: Database | None, settings: Settings, written: Callable[[], object]
+    closing: list[Database],
+    database: Database | None,
+    settings: Settings,
+    written: Callable[[], object],
+    happened: Callable[[Sequence[Event]], object],
 ) -> Memory:
     from updater.daemon.remember import open_state  # SQLAlchemy is loaded where the state is used
     from updater.store.descriptions import Descriptions
@@ -123,7 +145,7 @@ def _memory(
 
     if database is None:
         closing.append(database := open_state(settings))
-    return Memory(Tags(database), Descriptions(database), Holds(database), Journal(database, written))
+    return Memory(Tags(database), Descriptions(database), Holds(database), Journal(database, written, happened))
 
 
 def prepare(data: Path) -> None:
@@ -155,10 +177,14 @@ def words_of(items: tuple[Item, ...]) -> Words | None:
     return Words(words)
 
 
-def _http(clients: list[Http], network: Network) -> Http:
+def http_of(network: Network) -> Http:
+    """Return a client for connections as the operator wants them. Raises SecretError."""
     proxy = network.proxy.resolve() if isinstance(network.proxy, SecretRef) else network.proxy
-    made = Http(ca_file=network.ca_file, proxy=proxy, no_proxy=network.no_proxy)
-    clients.append(made)
+    return Http(ca_file=network.ca_file, proxy=proxy, no_proxy=network.no_proxy)
+
+
+def _http(clients: list[Http], network: Network) -> Http:
+    clients.append(made := http_of(network))
     return made
 
 

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from updater.messages.templates import Template
     from updater.notifiers.base import Reply
     from updater.pipeline.notify import Channel, Courier
+    from updater.store.outbox import Letter
 
 PULSE = 1.0  # seconds between two looks at what other processes may have written
 AFTER_TROUBLE = 5.0  # seconds until a state that cannot be read is tried again
 JOIN = 2.0  # seconds, besides those of one attempt, that it may take to end
 
-Told = Callable[["Channel", "Reply", int], object]
+Told = Callable[["Channel", "Reply", "Sequence[Letter]"], object]
 
 
 @contextmanager
@@ -130,11 +131,17 @@ def deliver(made: Sequence[Courier], limits: Limits = USUAL) -> None:
 class Couriers:
     """The threads of the daemon. `close` lets the attempts that are under way end."""
 
-    def __init__(self, settings: Settings, database: Database, limits: Limits = USUAL) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        limits: Limits = USUAL,
+        told: Callable[[Sequence[Letter]], object] = lambda _letters: None,
+    ) -> None:
         from structlog import get_logger  # commands that end log nothing, and start without it
 
         self._logger = get_logger()
-        self._stopped = threading.Event()
+        self._told, self._stopped = told, threading.Event()
         self._said: dict[str, str] = {}
         self._join = limits.message + JOIN
         self._closing = ExitStack()
@@ -180,13 +187,14 @@ class Couriers:
                 wait = AFTER_TROUBLE
             wake.wait(PULSE if wait is None else min(wait, AFTER_TROUBLE))
 
-    def _tell(self, channel: Channel, reply: Reply, letters: int) -> None:
+    def _tell(self, channel: Channel, reply: Reply, letters: Sequence[Letter]) -> None:
         """Log what was told, and trouble once until it is over."""
         from updater.notifiers.base import Verdict
 
         if reply.verdict is Verdict.DELIVERED:
             self._said.pop(channel.title, None)
-            self._logger.info("told", channel=channel.title, events=letters)
+            self._told(letters)
+            self._logger.info("told", channel=channel.title, events=len(letters))
         else:
             self._once(channel.title, f"{reply.verdict.value}: {reply.code} {reply.said} ({reply.meaning})")
 

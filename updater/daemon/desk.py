@@ -9,16 +9,21 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from updater.daemon import heartbeat
+from updater.daemon.build import http_of
 from updater.errors import StoreError
 
 if TYPE_CHECKING:
     from updater.config.images import Item
     from updater.config.settings import Settings
     from updater.daemon.delivery import Delivery
+    from updater.daemon.metrics import Metrics
     from updater.daemon.run import Daemon
     from updater.pipeline.look import World
     from updater.store.database import Database
     from updater.store.polls import Poll
+    from updater.transport.http import Http
+
+ASKED_AGAIN = 2.0  # seconds between two tries whether the state can be written
 
 
 class Bell:
@@ -50,6 +55,27 @@ class Bell:
         return end
 
 
+class _Writable:
+    """Whether the state can be written, asked of it once in a while: probes come as often as anyone likes."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon, self._lock = daemon, threading.Lock()
+        self._until, self._why = 0.0, ""
+
+    def answer(self) -> str:
+        """Return why it cannot, empty where it can; what was found last, while somebody else asks."""
+        if time.monotonic() >= self._until and self._lock.acquire(blocking=False):
+            try:
+                self._daemon.database.try_out()
+                self._why = ""
+            except StoreError as err:
+                self._why = str(err)
+            finally:
+                self._until = time.monotonic() + ASKED_AGAIN
+                self._lock.release()
+        return self._why
+
+
 class Desk:
     """One daemon, as its front door sees it. What it returns is of one moment; threads may use it."""
 
@@ -57,6 +83,7 @@ class Desk:
         self._daemon = daemon
         self.bell = Bell()
         self.started = datetime.now(UTC)
+        self._writable = _Writable(daemon)
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -91,10 +118,19 @@ class Desk:
         """The second loop, None without clusters."""
         return self._daemon.now.delivery
 
+    def http(self) -> Http:
+        """Return a client for questions of the front door's own; who asked closes it. Raises SecretError."""
+        return http_of(self.settings.network)
+
     def next_check(self, item: str, now: datetime) -> datetime | None:
         """Return when an item is due; None while it is being looked at, or is not configured."""
         wait = self._daemon.now.agenda.wait(item, time.monotonic())
         return None if wait is None else now + timedelta(seconds=max(0.0, wait))
+
+    @property
+    def metrics(self) -> Metrics:
+        """The figures."""
+        return self._daemon.metrics
 
     # --- how it is ---------------------------------------------------------------------------------------------------
 
@@ -107,11 +143,7 @@ class Desk:
         """Say why nothing can be done for anyone now; empty while it can."""
         if why := self.trouble():
             return why
-        try:
-            with self.database.transaction():
-                return ""
-        except StoreError as err:
-            return str(err)
+        return self._writable.answer()
 
     # --- what it is to do --------------------------------------------------------------------------------------------
 

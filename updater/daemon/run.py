@@ -35,10 +35,11 @@ from updater.config.load import Rejected, changed, load
 from updater.config.settings import Settings
 from updater.daemon import heartbeat
 from updater.daemon.agenda import Agenda
-from updater.daemon.build import build, prepare, unusable
+from updater.daemon.build import Counting, build, prepare, unusable
 from updater.daemon.couriers import Couriers
 from updater.daemon.desk import Desk
 from updater.daemon.logs import configure
+from updater.daemon.metrics import Metrics
 from updater.daemon.remember import open_state, remember, remember_configuration, remember_time, state_url
 from updater.errors import ConfigError, Problem, StoreError, UpdaterError
 from updater.model.limits import USUAL, Limits
@@ -48,6 +49,7 @@ from updater.pipeline.report import Outcome, Report, unique
 from updater.pipeline.tell import polls_of
 from updater.pipeline.update import update
 from updater.store.database import Database
+from updater.store.journal import Journal
 from updater.store.polls import Poll, Polls
 from updater.transport import process
 
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 
 PULSE = 1.0  # seconds between two looks at what is due
 REMIND = 60.0  # seconds between two looks at what still holds
+RECENT = 200  # events of before that commits are known by
 MAX_JOBS = 50  # threads at the most: a registry that hangs holds one
 REMEMBERED = 1000  # revisions of our own, to know them again when a forge tells of them
 
@@ -108,6 +111,7 @@ class Daemon:
         self._front = front
         self._waking = threading.Lock()  # what is made due is not lost while another configuration comes
         self.written: deque[str] = deque(maxlen=REMEMBERED)  # revisions
+        self.metrics = Metrics()
         self.desk = Desk(self)
 
     def run(self) -> int:
@@ -122,6 +126,7 @@ class Daemon:
             closing.callback(self.database.close)
             closing.callback(heartbeat.stop, self._first.data)
             self.known = Polls(self.database).read()
+            self.metrics.happened(reversed(Journal(self.database).recent(RECENT)))
             self.now = self._generation(self._first)
             remember_configuration(self._first, self.now.world.memory().journal, [], datetime.now(UTC))
             self._scheduler = self._clock()
@@ -133,9 +138,12 @@ class Daemon:
 
     def _generation(self, settings: Settings) -> _Generation:
         with ExitStack() as closing:  # of what is made before something cannot be made
-            couriers = Couriers(settings, self.database, self._limits)
+            couriers = Couriers(settings, self.database, self._limits, self.metrics.told)
             closing.callback(couriers.close)
-            world = closing.enter_context(build(settings, database=self.database, written=couriers.wake))
+            counting = Counting(self.metrics.asked, self.metrics.conflicted, self.metrics.happened)
+            world = closing.enter_context(
+                build(settings, database=self.database, written=couriers.wake, counting=counting)
+            )
             agenda = Agenda(settings.items, self.known, datetime.now(UTC), time.monotonic())
             made = _Generation(settings, world, agenda, couriers, closing)
             if settings.clusters:
@@ -289,6 +297,10 @@ class Daemon:
     def _look(self, now: _Generation, due: list[Item], at: datetime) -> None:
         report = update(now.world, due, at)
         self.written.extend(commit.revision for commit in report.commits)
+        try:
+            self.metrics.cycle(report, now.world.memory().tags, datetime.now(UTC))
+        except StoreError as err:
+            log.error("state_not_read", error=str(err))
         try:
             polls = remember(now.settings, now.world.memory().journal, report, at)
         except StoreError as err:

@@ -76,6 +76,7 @@ def land(
         try:
             made = _commit(world, checkout, plan.changes, now, plan.until)
         except PushRejected:
+            world.conflicted(repository.name)
             pause = backoff(attempt, base=world.patience, cap=PUSH_WAIT_CAP)
             if attempt == PUSH_TRIES or world.stop.wait(pause):
                 raise

@@ -62,6 +62,7 @@ class World:
     memory: Callable[[], Memory]
     stop: threading.Event = field(default_factory=threading.Event)
     patience: float = PUSH_WAIT
+    conflicted: Callable[[str], object] = lambda _repository: None  # called when somebody else had pushed first
     looks: dict[tuple[str, str | None], Checkout] = field(default_factory=dict)
     trails: dict[tuple[str, str], tuple[str, Trail]] = field(default_factory=dict)
 

@@ -84,7 +84,7 @@ class Courier:
     outbox: Outbox
     folder: Path
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    told: Callable[[Channel, Reply, int], object] = lambda _channel, _reply, _letters: None
+    told: Callable[[Channel, Reply, Sequence[Letter]], object] = lambda _channel, _reply, _letters: None
 
     def drain(self, stopped: Callable[[], bool] = lambda: False) -> float | None:
         """Send what is due; return the seconds until there may be more to do, None where nothing waits.
@@ -184,7 +184,7 @@ class Courier:
             if reply.thread is not None and text.subject:
                 settled = replace(settled, thread=(text.subject, reply.thread))
             self.outbox.settle(batch, settled, lane, state, now)
-            self.told(self.channel, reply, len(batch))
+            self.told(self.channel, reply, batch)
             left = left[len(batch) :]
             if reply.verdict is not Verdict.DELIVERED or pause((), state, notifier, self.clock()):
                 break
@@ -233,7 +233,7 @@ class Courier:
             settled = Settled(State.DEAD, words)
         self.outbox.settle(batch, settled, lane, state, now)
         said = redact(trace.strip().rpartition("\n")[2])[:MAX_SAID]
-        self.told(self.channel, Reply(Verdict.RETRY, "", said, OUR_BUG), len(batch))
+        self.told(self.channel, Reply(Verdict.RETRY, "", said, OUR_BUG), batch)
 
     def _message(self, letters: Sequence[Letter]) -> Message:
         """Word the letters of one message; what was held back is a note."""

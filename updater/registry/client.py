@@ -19,7 +19,7 @@ from updater.registry.credentials.base import Credentials
 from updater.registry.description import Description, Fetch, Known, Part, complete, describe, nothing_known
 from updater.registry.exchange import Exchange, NotFound, Question, address, origin
 from updater.registry.login import Login, LoginRefused
-from updater.registry.sender import Sender
+from updater.registry.sender import Asked, Sender
 from updater.transport.http import Answer, Http
 from updater.transport.pace import Budget
 
@@ -57,6 +57,7 @@ class Registry:
     endpoint        the address to ask instead: a URL, or `host[:port][/path]`
     insecure        plain HTTP, also for its token service
     trusted_realms  other hosts `host[:port]` that may see the credentials at a token endpoint
+    asked           is called for every request: tags, manifest, blob or token, and the status of the answer
     request_seconds, scan_seconds   total time for one request, and for one list with all its pages
     """
 
@@ -75,13 +76,16 @@ class Registry:
         scan_seconds: float = SCAN_SECONDS,
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        asked: Asked = lambda _endpoint, _code: None,
     ) -> None:
         self.host = host.partition("/")[0]
         self.concurrency = concurrency
         self._base = address(self.host, endpoint, insecure=insecure)
         self._scan_seconds = scan_seconds
         self._page = "" if self.host == DOCKER_HUB and endpoint is None else f"?n={PAGE_SIZE}"
-        sender = Sender(http, concurrency=concurrency, budget=budget, request_seconds=request_seconds, sleep=sleep)
+        sender = Sender(
+            http, concurrency=concurrency, budget=budget, request_seconds=request_seconds, sleep=sleep, asked=asked
+        )
         self._login = Login(
             self.host,
             sender,
@@ -105,7 +109,7 @@ class Registry:
         Raises NotFound, LoginRefused and RegistryError; a page that cannot be read fails the whole list.
         """
         what = f"tags of {self.host}/{repository}"
-        question = Question("tags", "GET", repository, "application/json", PAGE_BYTES, self._deadline())
+        question = Question("tags", "GET", repository, "application/json", PAGE_BYTES, self._deadline(), "tags")
         url = f"{self._base}/v2/{repository}/tags/list{self._page}"
         names: dict[str, None] = {}
         seen = {url}
@@ -164,7 +168,7 @@ class Registry:
         def fetch(part: Part, at: str) -> Answer:
             accept, max_bytes = (MANIFEST_TYPES, MANIFEST_BYTES) if part == "manifests" else ("*/*", CONFIG_BYTES)
             # one kind for both: the right to read manifests is the right to read blobs, so no second token is due
-            question = Question("manifests", "GET", repository, accept, max_bytes, deadline)
+            question = Question("manifests", "GET", repository, accept, max_bytes, deadline, part.removesuffix("s"))
             answer = self._exchange.ask(question, f"{self._base}/v2/{repository}/{part}/{at}")
             self._exchange.expect(answer, f"{part.removesuffix('s')} {self.host}/{repository}:{at}")
             return answer

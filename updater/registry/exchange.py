@@ -28,7 +28,11 @@ class NotFound(RegistryError):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One thing to be asked; `kind` is what logins are told apart by, `deadline` a time of time.monotonic()."""
+    """One thing to be asked.
+
+    kind      what logins are told apart by; endpoint: what requests are counted by
+    deadline  a time of time.monotonic()
+    """
 
     kind: str
     method: str
@@ -36,6 +40,7 @@ class Question:
     accept: str
     max_bytes: int
     deadline: float
+    endpoint: str = "manifest"
 
 
 class Exchange:
@@ -68,7 +73,12 @@ class Exchange:
             if authorization is not None and origin(url) == self._origin:
                 headers["Authorization"] = authorization
             answer = self._sender.send(
-                question.method, url, headers=headers, max_bytes=question.max_bytes, deadline=question.deadline
+                question.method,
+                url,
+                headers=headers,
+                max_bytes=question.max_bytes,
+                deadline=question.deadline,
+                endpoint=question.endpoint,
             )
             if answer.status not in {301, 302, 303, 307, 308}:
                 return answer

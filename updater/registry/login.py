@@ -190,7 +190,9 @@ class Login:
         query = urlencode([(name, value) for name, value in (("service", service), ("scope", scope)) if value])
         url = parts._replace(query="&".join(filter(None, (parts.query, query))), fragment="").geturl()
         headers = {"Accept": "application/json"} | ({"Authorization": _basic_header(login)} if login else {})
-        answer = self._sender.send("GET", url, headers=headers, max_bytes=TOKEN_BYTES, deadline=deadline)
+        answer = self._sender.send(
+            "GET", url, headers=headers, max_bytes=TOKEN_BYTES, deadline=deadline, endpoint="token"
+        )
         what = f"token service {parts.netloc[:100]} of {self._name}"
         if answer.status in {401, 403}:
             if login and answer.status == 401:

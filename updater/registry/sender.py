@@ -18,6 +18,8 @@ LONGEST_PAUSE = 5.0  # seconds of Retry-After that are waited for here; the next
 LIMITED_PAUSE = 60.0  # seconds until we ask again after 429 without a usable Retry-After
 _BUSY = frozenset({429, 500, 502, 503, 504})
 
+Asked = Callable[[str, str], object]  # what was asked for, and the status of the answer, or `error`
+
 
 class Sender:
     """The way to one registry. Threads share it.
@@ -34,17 +36,21 @@ class Sender:
         budget: Budget | None,
         request_seconds: float,
         sleep: Callable[[float], object] = time.sleep,
+        asked: Asked = lambda _endpoint, _code: None,
     ) -> None:
         self._http = http
         self._turns = threading.BoundedSemaphore(concurrency)
         self._budget = budget
         self._request_seconds = request_seconds
-        self._sleep = sleep
+        self._sleep, self._asked = sleep, asked
 
-    def send(self, method: str, url: str, *, headers: Mapping[str, str], max_bytes: int, deadline: float) -> Answer:
+    def send(
+        self, method: str, url: str, *, headers: Mapping[str, str], max_bytes: int, deadline: float, endpoint: str
+    ) -> Answer:
         """Return the first answer that another try would not change, whatever its status.
 
-        `deadline` is a time of time.monotonic(). Raises RegistryError when no such answer came.
+        `endpoint` is what every answer is counted by. `deadline` is a time of time.monotonic().
+        Raises RegistryError when no such answer came.
         """
         patience = self._request_seconds
         for attempt in range(1, TRIES + 1):
@@ -53,11 +59,13 @@ class Sender:
                 until = min(deadline, start + patience)
                 answer = self._http.request(method, url, headers=headers, max_bytes=max_bytes, deadline=until)
             except TransportError as err:
+                self._asked(endpoint, "error")
                 patience -= time.monotonic() - start
                 if not err.retryable or attempt == TRIES or patience <= 0:
                     raise RegistryError(str(err)) from err
                 pause = backoff(attempt, base=BACKOFF_BASE, cap=BACKOFF_CAP)
             else:
+                self._asked(endpoint, str(answer.status))
                 if answer.status not in _BUSY:
                     return answer
                 patience -= time.monotonic() - start

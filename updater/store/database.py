@@ -65,6 +65,11 @@ class Database:
         with _as_store_error(self.name), self._engine.begin() as connection:
             yield connection
 
+    def try_out(self) -> None:
+        """Write something that changes nothing. Raises StoreError where nothing could be written."""
+        with self.transaction() as connection:
+            connection.execute(update(schema.meta).where(schema.meta.c.key == "version").values(key="version"))
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()

@@ -136,11 +136,16 @@ class _Asked:
 class Journal:
     """Writes what happened. Every method is one short transaction and raises StoreError.
 
-    `written` is called after a transaction that has something to send.
+    `written` is called after a transaction that has something to send, `happened` with what was to be told.
     """
 
-    def __init__(self, database: Database, written: Callable[[], object] = lambda: None) -> None:
-        self._database, self._written = database, written
+    def __init__(
+        self,
+        database: Database,
+        written: Callable[[], object] = lambda: None,
+        happened: Callable[[Sequence[Event]], object] = lambda _events: None,
+    ) -> None:
+        self._database, self._written, self._happened = database, written, happened
         self._asking = threading.Lock()
         self._asked: list[_Asked] = []  # nobody has begun with these
 
@@ -163,6 +168,7 @@ class Journal:
                 _tidy(connection, now)
         if writing.posts:
             self._written()
+        self._happened(writing.events)
         return writing
 
     def deliver(
@@ -215,6 +221,7 @@ class Journal:
                 one.writing = writing
             if any(writing.posts for writing in writings):
                 self._written()
+            self._happened([event for writing in writings for event in writing.events])
 
     def _stored(self, taken: Sequence[_Asked]) -> list[Writing]:
         now = max(one.now for one in taken)

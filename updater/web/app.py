@@ -8,11 +8,11 @@ import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from updater.web import hooks
+from updater.web import hooks, login, probes
 from updater.web.guard import Guard
 from updater.web.problems import problem
 
@@ -24,28 +24,14 @@ log = structlog.get_logger()
 
 def application(desk: Desk, port: int) -> ASGIApp:
     """Return the whole as an ASGI application; `port` is the one that it is served on."""
-    routes = [Route("/livez", _live), Route("/readyz", _ready)]
-    routes += hooks.routes(desk)
+    routes: list[BaseRoute] = [*probes.routes, *login.routes, *hooks.routes(desk)]
     app = Starlette(
         routes=routes,
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
     app.state.desk = desk
-    return Guard(app, desk, port)
-
-
-def _live(request: Request) -> Response:
-    """Say whether the daemon lives; a restart is what helps where it does not."""
-    return _word(request.app.state.desk.trouble())
-
-
-def _ready(request: Request) -> Response:
-    """Say whether it can do something for anyone now."""
-    return _word(request.app.state.desk.unready())
-
-
-def _word(why: str) -> Response:
-    return PlainTextResponse(f"{why or 'ok'}\n", 503 if why else 200)
+    app.state.guard = guard = Guard(app, desk, port)
+    return guard
 
 
 def _refused(_request: Request, err: Exception) -> Response:
