@@ -23,7 +23,9 @@ RUN apt-get update \
  && printf '#!/bin/sh\nexec tini -s -- /opt/updater/bin/updater "$@"\n' > /usr/local/bin/updater \
  && chmod 0755 /usr/local/bin/updater
 COPY --from=build /opt/updater /opt/updater
-ENV UPDATER_CONFIG=/etc/updater/updater.yaml UPDATER_DATA=/data HOME=/data PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV UPDATER_CONFIG=/etc/updater/updater.yaml UPDATER_DATA=/data UPDATER_LISTEN=0.0.0.0:8080 HOME=/data \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+EXPOSE 8080
 USER 65532:65532
 WORKDIR /data
 VOLUME /data

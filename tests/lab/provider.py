@@ -129,12 +129,16 @@ class Provider:
         return jwt.encode(claims, self.key, algorithm="RS256", headers={"kid": self.kid})
 
 
+def _new() -> rsa.RSAPrivateKey:
+    return _key()
+
+
 @dataclass
 class Forger:
     """Signs with a key of its own, under the name of the provider's."""
 
     provider: Provider
-    key: rsa.RSAPrivateKey = field(default_factory=lambda: _key())
+    key: rsa.RSAPrivateKey = field(default_factory=_new)
 
     def __call__(self, claims: dict[str, Any]) -> str:
         return jwt.encode(claims, self.key, algorithm="RS256", headers={"kid": self.provider.kid})

@@ -305,7 +305,7 @@ def test_other_operators_end_the_sessions_of_before(provider: Provider) -> None:
 
 
 def _unsigned(claims: dict[str, Any]) -> str:
-    return jwt.encode(claims, None, algorithm="none")
+    return jwt.encode(claims, "", algorithm="none")
 
 
 def _symmetric(claims: dict[str, Any]) -> str:

@@ -84,13 +84,14 @@ class Metrics:
                 self._commits[(written.repository,)] += 1
                 assert written.commit
                 self._follow(written.commit.revision, now)
-        new: dict[str, set[str]] = {}
-        for bump in (bump for written in commits for change in written.changes for bump in change.bumps):
-            new.setdefault(bump.image, set()).update([bump.tag] if bump.tag else [])
-        for image, names in new.items():
-            for seen in tags.seen(image, names).values():
+        new: Counter[tuple[str, str]] = Counter()  # a tag counts once in each commit
+        for written in commits:
+            new.update({(b.image, b.tag) for change in written.changes for b in change.bumps if b.tag})
+        for image in {image for image, _ in new}:
+            for tag, seen in tags.seen(image, {tag for one, tag in new if one == image}).items():
                 if seen.first_seen is not None:
-                    self._took("committed", now - seen.first_seen)
+                    for _ in range(new[image, tag]):
+                        self._took("committed", now - seen.first_seen)
 
     def happened(self, events: Iterable[Event], now: datetime | None = None) -> None:
         """These were stored: commits begin their way to the clusters, and syncs end it."""
@@ -143,18 +144,19 @@ class Metrics:
                 self._answer = (time.monotonic() + FRESH, body, CONTENT_TYPE_LATEST)
             return self._answer[1:]
 
-    def counted(self) -> Iterator[Metric]:
-        """Yield what was counted."""
+    def counted(self, repositories: Iterable[str]) -> Iterator[Metric]:
+        """Yield what was counted; nothing yet is 0 where it is known what there is to count."""
         from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
 
+        none = dict.fromkeys(((name,) for name in repositories), 0)
         with self._lock:
             counters = (
-                ("updater_decisions", "What was decided about references in Git", ["reason"], +self._decisions),
+                ("updater_decisions", "What was decided about references in Git", ["reason"], dict(self._decisions)),
                 ("updater_registry_requests", "Requests that registries and their token services answered",
-                 ["registry", "endpoint", "code"], +self._requests),
-                ("updater_commits", "Commits that were pushed", ["repository"], +self._commits),
+                 ["registry", "endpoint", "code"], dict(self._requests)),
+                ("updater_commits", "Commits that were pushed", ["repository"], none | self._commits),
                 ("updater_push_conflicts", "Pushes that came second and were planned anew", ["repository"],
-                 +self._conflicts),
+                 none | self._conflicts),
             )  # fmt: skip
             delays = {stage: (list(counts), self._seconds[stage]) for stage, counts in self._delays.items()}
         for name, words, labels, values in counters:
@@ -219,7 +221,7 @@ class _Figures:
         scanned = {(host,): at for host, at in sorted(self._metrics.scanned(items, desk).items())}
         words = "When a registry last answered what it was asked about an image; 0: never"
         yield _gauge("updater_scan_last_success_timestamp_seconds", words, ["registry"], scanned)
-        yield from self._metrics.counted()
+        yield from self._metrics.counted(one.name for one in desk.settings.repositories)
         yield from self._outbox()
 
     def _outbox(self) -> Iterator[Metric]:
