@@ -30,17 +30,15 @@ def try_channel(
     Prints what the service answered, and what that means; exit 1 where it was not delivered.
     """
     from updater.daemon.build import prepare
-    from updater.daemon.couriers import couriers
+    from updater.daemon.couriers import try_out
     from updater.daemon.remember import open_state
-    from updater.messages.events import test_message
     from updater.notifiers.base import Verdict
 
     settings = load(ctx, config)
     _expect_channel(settings, channel)
     prepare(settings.data)
-    with closing(open_state(settings)) as database, couriers(settings, database, limits=ctx.obj.limits) as made:
-        courier = next(one for one in made if one.channel.title == channel)
-        reply = courier.try_out(test_message(courier.channel.language, channel, datetime.now(UTC)))
+    with closing(open_state(settings)) as database:
+        reply = try_out(settings, database, channel, ctx.obj.limits)
     delivered = reply.verdict is Verdict.DELIVERED
     told = {"verdict": reply.verdict.value, "code": reply.code, "said": reply.said, "meaning": reply.meaning}
     if json:

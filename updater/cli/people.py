@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,10 +15,8 @@ if TYPE_CHECKING:
     from updater.config.images import Item
     from updater.config.settings import Settings
     from updater.model.people import HeldBy
-    from updater.pipeline.report import Row
     from updater.store.holds import Holds
 
-MAX_REASON = 500  # characters
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="An image's name or name/item, or any end of it that is unambiguous.")
 ]
@@ -41,9 +38,14 @@ def hold(
 
     Without --until it holds until `resume`. A running daemon sees it within a tick.
     """
+    from updater.pipeline.people import end_of, reason_of
+
     settings, now = load(ctx, config), datetime.now(UTC)
     items = choose(settings.items, name)
-    end, why = _end(until, now), _reason(reason)
+    with _as_usage("--until "):
+        end = end_of(until, now)
+    with _as_usage("--reason: "):
+        why = reason_of(reason)
     with _holds(settings) as holds:
         for item in items:
             holds.hold(item.name, why, now, until=end)
@@ -147,70 +149,29 @@ def _holds(settings: Settings) -> Iterator[Holds]:
         database.close()
 
 
-def _end(until: str | None, now: datetime) -> datetime | None:
-    """Read `7d` or a time; one without a zone is meant in UTC."""
-    from updater.model.durations import seconds
-
-    if until is None:
-        return None
+@contextmanager
+def _as_usage(option: str) -> Iterator[None]:
+    """Say of what cannot be used which option it is."""
     try:
-        end = now + timedelta(seconds=seconds(until))
-    except ValueError:
-        end = _moment(until)
-    if end <= now:
-        raise typer.BadParameter(f"--until {until!r} is over already")
-    return end
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(f"--until {text!r}: expected 7d, 12h or a time such as 2026-12-01T08:00Z") from None
-
-
-def _reason(text: str) -> str:
-    if len(text) > MAX_REASON or not (text.isprintable() or not text):
-        raise typer.BadParameter(f"--reason: expected one line of at most {MAX_REASON} characters")
-    return text.strip()
+        yield
+    except ValueError as err:
+        raise typer.BadParameter(f"{option}{err}") from None
 
 
 def _expect_tag(text: str) -> None:
-    from updater.model.image import is_tag
+    from updater.pipeline.people import expect_tag
 
-    if not is_tag(text):
-        raise typer.BadParameter(f"{text[:130]!r} is not a tag")
+    with _as_usage(""):
+        expect_tag(text)
 
 
 def _expect_there(settings: Settings, item: Item, tag: str) -> None:
-    """Refuse a tag that an image does not have: by the last list, and where that has none, by what the registry says.
-
-    Of a pattern the lists alone say what there is. Raises RegistryError where nobody can say.
-    """
+    """Refuse a tag that an image does not have. Raises RegistryError where nobody can say."""
     from updater.daemon.build import build
-    from updater.errors import RegistryError, UpdaterError
-    from updater.pipeline.find import matches
-    from updater.registry.client import NotFound
+    from updater.pipeline.people import expect_there
 
-    with build(settings) as world:
-        names = world.memory().tags.listed(lambda image: matches(item, image))
-        tags = sorted(frozenset().union(*names.values()))
-        if tag in tags:
-            return
-        near = get_close_matches(tag, tags, n=3)
-        known = "the last list has none" if names else "it was never listed"
-        known += f"; near: {', '.join(near)}" if near else ""
-        if item.exact is None:
-            raise typer.BadParameter(f"no image of {item.image} is known to have a tag {tag}: {known}")
-        try:
-            world.registry_of(item.exact).digest(item.exact.repository, tag)
-        except NotFound:
-            raise typer.BadParameter(
-                f"{item.exact.name} has no tag {tag}: {known}, and neither has the registry"
-            ) from None
-        except UpdaterError as err:
-            raise RegistryError(f"whether {item.exact.name} has a tag {tag} is not known: {known}, and {err}") from err
+    with build(settings) as world, _as_usage(""):
+        expect_there(world, item, tag)
 
 
 def _stopped(
@@ -222,28 +183,19 @@ def _stopped(
     """
     from updater.cli.show import progress
     from updater.daemon.build import build
+    from updater.pipeline.people import gate_of
     from updater.pipeline.report import Failure, Outcome
     from updater.pipeline.update import update
 
     with build(settings) as world, progress() as shown:
         report = update(world, items, now, write=False, progress=shown)
     found = {(row.item.name, row.newest): (row.item, row.newest, gate) for row in report.rows
-             if row.newest and (gate := _gate(row))}  # fmt: skip
+             if row.newest and (gate := gate_of(row))}  # fmt: skip
     if not found:
         said = {(row.item.name, row.why): None for row in report.rows if row.outcome is not Outcome.FAILED}
         report.failures += [Failure(f"image {name}", f"nothing to approve: {why}") for name, why in said]
     failures: list[dict[str, Any]] = report.as_json()["failures"]
     return list(found.values()), failures
-
-
-def _gate(row: Row) -> str:
-    """Return the gate that an approval of the policy's best tag would open; empty where none is in its way."""
-    from updater.model.decision import Reason
-
-    opened = {Reason.LEVEL, Reason.AMBIGUOUS, Reason.MIN_AGE, Reason.WINDOW_CLOSED, Reason.MOVED_TAG}
-    verdicts = row.decision.verdicts if row.decision else ()
-    best = next((one.why.partition(":")[0] for one in verdicts if one.tag == row.newest), "")
-    return next((reason for reason in (row.reason, best) if reason in opened), "")
 
 
 def _resumed(item: Item, was: HeldBy | None, now: datetime) -> tuple[dict[str, Any], str]:

@@ -61,6 +61,17 @@ def couriers(
             client.close()
 
 
+def try_out(settings: Settings, database: Database, channel: str, limits: Limits = USUAL) -> Reply:
+    """Send a real message to a channel, beside the queue. Raises StoreError."""
+    from datetime import UTC, datetime
+
+    from updater.messages.events import test_message
+
+    with couriers(settings, database, limits=limits) as made:
+        courier = next(one for one in made if one.channel.title == channel)
+        return courier.try_out(test_message(courier.channel.language, channel, datetime.now(UTC)))
+
+
 class _LateHttp(Http):
     """Made when the first message is sent: a secret that cannot be read is the trouble of this channel alone."""
 
@@ -129,7 +140,10 @@ def deliver(made: Sequence[Courier], limits: Limits = USUAL) -> None:
 
 
 class Couriers:
-    """The threads of the daemon. `close` lets the attempts that are under way end."""
+    """The threads of the daemon. `close` lets the attempts that are under way end.
+
+    `news` is called after every attempt.
+    """
 
     def __init__(
         self,
@@ -137,12 +151,14 @@ class Couriers:
         database: Database,
         limits: Limits = USUAL,
         told: Callable[[Sequence[Letter]], object] = lambda _letters: None,
+        news: Callable[[], object] = lambda: None,
     ) -> None:
         from structlog import get_logger  # commands that end log nothing, and start without it
 
         self._logger = get_logger()
         self._told, self._stopped = told, threading.Event()
         self._said: dict[str, str] = {}
+        self._news = news
         self._join = limits.message + JOIN
         self._closing = ExitStack()
         made = self._closing.enter_context(couriers(settings, database, self._tell, limits))
@@ -189,6 +205,7 @@ class Couriers:
 
     def _tell(self, channel: Channel, reply: Reply, letters: Sequence[Letter]) -> None:
         """Log what was told, and trouble once until it is over."""
+        self._news()
         from updater.notifiers.base import Verdict
 
         if reply.verdict is Verdict.DELIVERED:

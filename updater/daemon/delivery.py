@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -54,8 +54,17 @@ log = structlog.get_logger()
 
 
 @contextmanager
-def delivery(settings: Settings, database: Database, journal: Journal, limits: Limits = USUAL) -> Iterator[Delivery]:
-    """Yield the second loop of a configuration, at work; it has ended, or is left to itself, at the end."""
+def delivery(
+    settings: Settings,
+    database: Database,
+    journal: Journal,
+    limits: Limits = USUAL,
+    news: Callable[[], object] = lambda: None,
+) -> Iterator[Delivery]:
+    """Yield the second loop of a configuration, at work; it has ended, or is left to itself, at the end.
+
+    `news` is called when an application stands otherwise than before.
+    """
     made: list[Delivery] = []
 
     def changed(cluster: str, key: Key, live: dict[str, Any] | None) -> None:
@@ -63,7 +72,7 @@ def delivery(settings: Settings, database: Database, journal: Journal, limits: L
             one.changed(cluster, key, live)
 
     with sites(settings, changed, limits) as found:
-        loop = Delivery(found, journal, Applications(database))
+        loop = Delivery(found, journal, Applications(database), news)
         made.append(loop)
         loop.start()
         try:
@@ -94,11 +103,15 @@ class _Group:
 class Delivery:
     """The threads of the second loop; `wake` looks at Git at once, because a commit of ours is known already."""
 
-    def __init__(self, found: Sites, journal: Journal, store: Applications) -> None:
+    def __init__(
+        self, found: Sites, journal: Journal, store: Applications, news: Callable[[], object] = lambda: None
+    ) -> None:
         self._world, self._sources, self._broken = found.world, found.sources, found.broken
         self._teller = Teller(found.world.settings, journal)
         self._looker = Looker(found.world, found.sources, found.broken)
         self._known = Known()
+        self._news = news
+        self._asked: dict[str, Ask] = {}  # what people want done with applications that are due
         self._before = store.read()
         self._told: dict[str, tuple[ApplicationStatus, str]] = {}  # what is stored of each, and why it drifts
         self._queues = {name: Queue() for name in found.world.sites}
@@ -143,6 +156,15 @@ class Delivery:
     def troubles(self) -> dict[str, str]:
         """Return why each cluster cannot be asked, empty for those that can."""
         return {name: site.cluster.trouble for name, site in self._world.sites.items()} | dict(self._broken)
+
+    def sync(self, name: str) -> bool:
+        """Sync an application at once, by hand; returns before that is done, False where there is no such."""
+        one = self._known.assigned.get(name)
+        if one is None:
+            return False
+        self._asked[name] = Ask(by_hand=True)
+        self._queues[one.cluster].add(name, time.monotonic())
+        return True
 
     def changed(self, cluster: str, key: Key, live: dict[str, Any] | None) -> None:
         """An object in a cluster changed: look at its application, unless it is what we wrote ourselves."""
@@ -197,6 +219,8 @@ class Delivery:
         self._say(known)
         self._leave(before, known)
         self._compare_groups(known)
+        if before.assigned.keys() != known.assigned.keys():
+            self._news()
 
     def _touched(self, name: str, before: Known, known: Known) -> bool:
         """Say whether a new commit changed the folder of an application: those are looked at before the others."""
@@ -306,7 +330,8 @@ class Delivery:
         if one.cluster != cluster:
             return
         now = datetime.now(UTC)
-        stepped = step(self._world, one, known.tree(name), Ask(), now)
+        ask = self._asked.pop(name, None) or Ask()
+        stepped = step(self._world, one, known.tree(name), ask, now)
         last = stepped.status.last
         told, drifting = self._told.get(name, (None, "?"))
         ended = last is not None and (told is None or last != told.last)
@@ -319,6 +344,7 @@ class Delivery:
         if told is None or ended or drifting != stepped.drifting or _news(told) != _news(stepped.status):
             self._teller.stepped(one, known.repositories[name], stepped, now, ended=ended)
             self._log(name, stepped)
+            self._news()
         elif told.revision != stepped.status.revision:
             self._teller.noted(stepped.status)
         self._told[name] = stepped.status, stepped.drifting

@@ -138,7 +138,8 @@ class Daemon:
 
     def _generation(self, settings: Settings) -> _Generation:
         with ExitStack() as closing:  # of what is made before something cannot be made
-            couriers = Couriers(settings, self.database, self._limits, self.metrics.told)
+            news = self.desk.bell.ring
+            couriers = Couriers(settings, self.database, self._limits, self.metrics.told, news)
             closing.callback(couriers.close)
             counting = Counting(self.metrics.asked, self.metrics.conflicted, self.metrics.happened)
             world = closing.enter_context(
@@ -151,7 +152,7 @@ class Daemon:
                 from updater.daemon.sites import signature
 
                 made.clusters = signature(settings.clusters)
-                loop = delivery(settings, self.database, world.memory().journal, self._limits)
+                loop = delivery(settings, self.database, world.memory().journal, self._limits, news)
                 made.delivery = closing.enter_context(loop)
             made.closing = closing.pop_all()
             return made
@@ -230,6 +231,8 @@ class Daemon:
         spoken = {item for item in people.keys() | self._people.keys() if people.get(item) != self._people.get(item)}
         self.now.agenda.wake(spoken, time.monotonic())
         self._people = people
+        if spoken:
+            self.desk.bell.ring()
 
     def wake(self, names: Collection[str]) -> None:
         """Look at items at once: a person said something about them."""
@@ -360,6 +363,7 @@ class Daemon:
                 log.error("config_rejected", problems=problems)
                 self._remember_configuration(problems)
                 self.rejected = err if isinstance(err, Rejected) else Rejected(list(err.problems), self._read.files)
+                self.desk.bell.ring()
                 return
             with self._waking:
                 old, self.now, self.rejected = self.now, new, None
@@ -372,6 +376,7 @@ class Daemon:
             self._remember_configuration([])
             configure(new.settings.log.level, new.settings.log.format)
             log.info("config_loaded", images=len(new.settings.items))
+            self.desk.bell.ring()
         self._restart_clock()
 
     def _remember_configuration(self, problems: list[str]) -> None:

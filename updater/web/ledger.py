@@ -79,7 +79,7 @@ class Ledger:
         self.seen: dict[str, tuple[Poll, datetime | None]] = {}
 
     def updates(self, desk: Desk) -> dict[str, CommitLink]:
-        """Return what our last commit to each item did, by the key of its subject."""
+        """Return what our last commit to each item did, by its name."""
         with self._lock:
             self._read_updates(Chronicle(desk.database))
             return self._links
@@ -141,9 +141,9 @@ class Ledger:
                 some = chronicle.page(MOST, after=after, kinds=[Kind.IMAGE_UPDATED], baseline=True, oldest=True)
                 found, more = found + some, len(some) == MOST
         for seq, event in found:
-            if seq >= self._updates.get(event.subject.key, (0, event))[0]:
-                self._updates[event.subject.key] = seq, event
-                self._links[event.subject.key] = link(event)
+            if seq >= self._updates.get(event.subject.item, (0, event))[0]:
+                self._updates[event.subject.item] = seq, event
+                self._links[event.subject.item] = link(event)
             for spot in event.spots:
                 place = spot.repository, spot.branch
                 self._pushes[place] = max(event.at, self._pushes.get(place, event.at))

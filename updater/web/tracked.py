@@ -43,7 +43,7 @@ def images(desk: Desk) -> list[Image]:
     found = []
     for item in settings.items:
         poll = polls.get(item.name)
-        due, commit = desk.next_check(item.name, now), commits.get(item.subject.key)
+        due, commit = desk.next_check(item.name, now), commits.get(item.name)
         found.append(_Row(ledger, item, poll, people.get(item.name), commit, due, now).image())
     for gone in ledger.rows.keys() - {item.name for item in settings.items}:
         for kept in (ledger.rows, ledger.documents, ledger.seen):
@@ -60,7 +60,7 @@ def image(desk: Desk, name: str) -> ImageDetail | None:
     poll = desk.polls.get(name)
     _first_seen(desk, ledger, [item], {name: poll} if poll else {})
     people = Holds(desk.database).read(now).get(name)
-    due, commit = desk.next_check(name, now), ledger.updates(desk).get(item.subject.key)
+    due, commit = desk.next_check(name, now), ledger.updates(desk).get(name)
     row = _Row(ledger, item, poll, people, commit, due, now)
     tags, total, why = _trace(desk, ledger, item, poll)
     events = Chronicle(desk.database).page(MOST_EVENTS, subject=item.subject.key, baseline=True)
