@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from apscheduler.schedulers.background import BackgroundScheduler
 from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
@@ -97,6 +98,7 @@ def open_front(config: Path, lab: Lab | None = None) -> Iterator[Front]:
     with ExitStack() as stack:
         daemon.database = stack.enter_context(closing(open_state(settings)))
         daemon.known = Polls(daemon.database).read()
+        daemon._scheduler = BackgroundScheduler()  # that never starts
         daemon.now = daemon._generation(settings)
         stack.callback(daemon.now.closing.close)
         stack.callback(daemon.now.couriers.close, 5.0)
