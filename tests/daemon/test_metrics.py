@@ -312,6 +312,16 @@ def test_a_sync_counts_from_the_commit_that_it_brought_and_only_from_one_of_ours
     assert delays(counting)["applied"] == (2, 30.0)  # a clock that went back
 
 
+def test_after_a_restart_commits_are_still_followed_and_nothing_counts_twice() -> None:
+    counting = Metrics()
+    commit = Event(Kind.IMAGE_UPDATED, NOW, Subject(image="api"), commit="a" * 40)
+    synced = Event(Kind.SYNC_SUCCEEDED, NOW, Subject(application="shop"), commit="a" * 40)
+    counting.before([commit, synced])
+    assert delays(counting)["applied"] == (0, 0.0)
+    counting.happened([synced], NOW + timedelta(seconds=90))
+    assert delays(counting)["applied"] == (1, 90.0)
+
+
 def test_commits_are_not_followed_without_number() -> None:
     counting = Metrics()
     counting.happened(

@@ -93,6 +93,10 @@ class Metrics:
                     for _ in range(new[image, tag]):
                         self._took("committed", now - seen.first_seen)
 
+    def before(self, events: Iterable[Event]) -> None:
+        """These were stored before the process began: their commits may still be on their way."""
+        self.happened(event for event in events if event.kind is Kind.IMAGE_UPDATED)
+
     def happened(self, events: Iterable[Event], now: datetime | None = None) -> None:
         """These were stored: commits begin their way to the clusters, and syncs end it."""
         now = now or datetime.now(UTC)

@@ -126,7 +126,7 @@ class Daemon:
             closing.callback(self.database.close)
             closing.callback(heartbeat.stop, self._first.data)
             self.known = Polls(self.database).read()
-            self.metrics.happened(reversed(Journal(self.database).recent(RECENT)))
+            self.metrics.before(reversed(Journal(self.database).recent(RECENT)))
             self.now = self._generation(self._first)
             remember_configuration(self._first, self.now.world.memory().journal, [], datetime.now(UTC))
             self._scheduler = self._clock()
