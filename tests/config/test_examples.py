@@ -13,7 +13,7 @@ from updater.config.problems import NOTIFICATIONS, known_keys, known_kinds
 from updater.config.settings import NOT_YET
 
 CONFIG = Path(__file__).parents[2] / "config"
-FILES = sorted(CONFIG.rglob("*.yaml"))
+FILES = sorted(file for file in CONFIG.rglob("*.yaml") if file.parent.name != "prometheus")  # which reads that itself
 ENVIRON = {"XDG_STATE_HOME": "/var/lib"}
 
 
