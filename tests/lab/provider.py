@@ -30,9 +30,13 @@ class Code:
 
 
 class Provider:
-    """Knows one client and one person; a context manager. `spoil` changes the claims of the next ID tokens."""
+    """Knows one client and one person; a context manager. `spoil` changes the claims of the next ID tokens.
 
-    def __init__(self) -> None:
+    A browser that comes to it is led back at once: the person is logged in there. By the name `localhost` it is another
+    site than 127.0.0.1.
+    """
+
+    def __init__(self, name: str = "127.0.0.1") -> None:
         self.key, self.kid = _key(), "first"
         self.claims: dict[str, Any] = dict(GOOD)
         self.spoil: Callable[[dict[str, Any]], object] = lambda _claims: None
@@ -56,7 +60,7 @@ class Provider:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
-        self.issuer = f"http://127.0.0.1:{self._server.server_port}"
+        self.issuer = f"http://{name}:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +90,12 @@ class Provider:
     def _get(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         path = urlsplit(handler.path).path
         self.asked.append(path)
+        if path == "/authorize":
+            handler.send_response(302)
+            handler.send_header("Location", self.log_in(handler.path))
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+            return
         documents: dict[str, Any] = {
             "/.well-known/openid-configuration": {
                 "issuer": self.issuer, "authorization_endpoint": f"{self.issuer}/authorize",

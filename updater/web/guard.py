@@ -117,7 +117,7 @@ class Guard:
         if web.open and not self._named(headers):
             return problem(403, "this address is for this machine alone, and was asked for by another name")
         safe = scope["method"] in SAFE
-        if safe and path.startswith(STATIC):
+        if safe and path.startswith((STATIC, "/favicon.ico")):
             return None
         self._look(headers, visit)
         state = scope.setdefault("state", {})
