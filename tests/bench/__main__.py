@@ -19,6 +19,8 @@ resident        memory (VmRSS) of `updater run` after eight seconds of polling t
 page            200 streams stay open and 40 pages a second come in even turns, each on a connection of its own, from
                 visitors.py; the 95th percentile from connecting to the last byte, and the median cycle of 50 images
                 with nothing new meanwhile to that with nobody at the page, in the same process (front.py).
+push to commit  from before an image is pushed to docker-registry, which tells the daemon of it, until the branch has
+                moved at the Git server (hint.py); the 95th percentile of pushes that follow on each other.
 event to sink   from just before an event is written, where nothing waits, to the first line of its request at a
                 webhook (notify.py, sink.py): the 95th percentile; the daemon's couriers, the sink in another process.
 letters         time for each of 10,000 events that wait for one webhook, each of them one request; CPU and memory are
@@ -67,7 +69,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.bench import daemon, estate, lab, measure, sink
+from tests.bench import daemon, estate, hint, lab, measure, sink
 from tests.bench.stand_in import StandIn
 
 TOP = Path(__file__).parents[2]
@@ -80,6 +82,7 @@ PLACES = (0, 250, 500, 750, 999)  # of the applications whose image changes
 AT_ONCE = 10  # requests for one cluster, as the product's default has it
 STREAMS, PAGES_A_SECOND, VISIT = 200, 40, 12.0  # of people at the page; seconds
 EVENTS, LETTERS, BURST = 100, 10_000, 5_000
+PUSHES = 30
 CHANNEL = """\
 notifications:
   channels:
@@ -122,6 +125,7 @@ class Bench:
         self._try(lambda: self._resident(fleet))
         self._try(lambda: self._daemon(fleet))
         self._try(lambda: self._front(fleet))
+        self._try(self._hint)
         self._try(self._notify)
         self._try(self._burst)
         self._try(self._memory)
@@ -260,6 +264,13 @@ class Bench:
         ours, floor = (median(one["wall"] for one in those) for those in (crowded, alone))
         self._ratio("cycle with people at the page: wall", "nobody", ours, floor, 1.25)
         self.details["page"] = taken
+
+    def _hint(self) -> None:
+        with self._step(f"{PUSHES} pushes, each told of", PUSHES) as done:
+            taken = sorted(hint.pushes(self._lab.folder / "hint", PUSHES, done))
+        note = f"{median(taken):.3f} s in the middle, {taken[-1]:.3f} s at most"
+        self._add("push to commit pushed, 95 of 100", taken[len(taken) * 95 // 100 - 1], "s", 1, note)
+        self.details["push to commit pushed"] = taken
 
     def _notify(self) -> None:
         """Every event must be at the sink, so that what was lost does not pass for fast."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -212,6 +213,13 @@ class WholePath:
             url = url.replace("://", f"://{gits.USER}:{quote(gits.PASSWORD)}@")
         git(self.folder, "clone", "--quiet", url, str(to), env=env)
         return to
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago, for two that must each know where the other is."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 class Daemon:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,18 +12,11 @@ import httpx
 import pytest
 
 from tests.lab.git import Embedded, person_commits
-from tests.lab.path import Daemon, WholePath, head, manifest, trailers
+from tests.lab.path import Daemon, WholePath, free_port, head, manifest, trailers
 from tests.lab.registry import INSTALLED, Notify
 
 TOKEN, SECRET = "the-token-of-the-registry", "the-secret-of-the-forge"
 RARELY = {"poll": {"interval": "1h", "jitter": "0s"}}
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago: registry and daemon must each know the other's."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def begin(path: WholePath, hooks: dict[str, object]) -> Path:

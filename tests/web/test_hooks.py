@@ -70,6 +70,7 @@ class Idle:
         agenda = Agenda(loaded.items, {}, datetime.now(UTC), time.monotonic())
         self.git = 0
         self.now = SimpleNamespace(settings=loaded, agenda=agenda, delivery=SimpleNamespace(wake=self._wake))
+        self.now.world = SimpleNamespace(looks={})
         self.written: deque[str] = deque()
         agenda.done(loaded.items, {}, {}, time.monotonic())
 
@@ -185,6 +186,16 @@ def test_a_push_to_git_has_the_items_of_its_branch_looked_at(
     assert (answer.status_code, answer.json()) == (202, {"items": len(items)})
     assert door.daemon.seen() == items
     assert door.daemon.git == 1
+
+
+def test_a_branch_that_nobody_reads_is_no_news(door: Door) -> None:
+    """What the remote's own branch is is known once it was looked at."""
+    head = SimpleNamespace(head=SimpleNamespace(branch="main"))
+    assert door.git("https://github.com/acme/fleet.git", "feature").json() == {"items": 1}
+    door.daemon.now.world.looks["fleet", None] = head
+    assert door.git("https://github.com/acme/fleet.git", "feature").json() == {"items": 0}
+    assert door.git("https://github.com/acme/fleet.git", "dev").json() == {"items": 1}
+    assert door.git("https://github.com/acme/fleet.git", "main").json() == {"items": 1}
 
 
 def test_a_commit_of_ours_is_no_news(door: Door) -> None:

@@ -160,6 +160,11 @@ class Desk:
         if (delivery := self.delivery) is not None:
             delivery.wake()
 
+    def default_branch(self, repository: str) -> str:
+        """Return the branch that the HEAD of a repository's remote was when it was last looked at; empty if never."""
+        seen = self.world.looks.get((repository, None))
+        return seen.head.branch if seen else ""
+
     def ours(self, revision: str) -> bool:
         """Say whether a commit is one that this process pushed: what follows from it is under way."""
         return revision in self._daemon.written

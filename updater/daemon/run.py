@@ -244,7 +244,7 @@ class Daemon:
         """Look at an item in so many seconds, as something may have changed; False where it is due by then anyway."""
         with self._waking:
             sooner = self.now.agenda.hint(name, time.monotonic(), after)
-        if sooner:
+        if sooner and after < PULSE:
             self._hurry((name,))
         return sooner
 
