@@ -5,11 +5,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from updater.editors.base import Editor
 from updater.git.credentials.base import GitCredentials
+from updater.hooks.base import Hook
 from updater.plugins import Member, members, one_of
 from updater.policies.base import Policy
 from updater.registry.credentials.base import Credentials
 
-FAMILIES = [Policy, Editor, Credentials, GitCredentials]
+FAMILIES = [Policy, Editor, Credentials, GitCredentials, Hook]
 
 
 @pytest.mark.parametrize("base", FAMILIES)
