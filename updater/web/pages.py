@@ -16,9 +16,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from updater import __version__
-from updater.web import facts
+from updater.web import deeds, facts
 from updater.web.cached import Cache, answer
-from updater.web.deeds import DEEDS, Refusal
+from updater.web.deeds import Refusal
 from updater.web.drawing import timeline
 from updater.web.models import Image, ImageDetail, ResourceFact
 from updater.web.words import WORDS, language_of
@@ -43,6 +43,14 @@ SORTS: Mapping[str, Callable[[Image], Any]] = {
 }
 _PARAMETERS = ("q", "outcome", "reason", "registry", "label", "sort")
 _FORMS: Mapping[str, tuple[str, ...]] = {"hold": ("until", "reason"), "approve": ("tag",), "rollback": ("to",)}
+_DEEDS: Mapping[tuple[str, str], Callable[..., Any]] = {
+    **{
+        ("images", deed.__name__): deed
+        for deed in (deeds.check, deeds.hold, deeds.resume, deeds.approve, deeds.rollback)
+    },
+    ("applications", "sync"): deeds.sync,
+    ("notifications", "test"): deeds.test,
+}
 _WORD = re.compile(r"[a-z_]{1,40}")
 
 
@@ -181,11 +189,13 @@ class Pages:
         back = "/notifications" if kind == "notifications" else _at(kind, name)
         try:
             form = await _form(request)
-            do = DEEDS.get((kind, deed))
+            do = _DEEDS.get((kind, deed))
             if do is None:
                 raise Refusal(404, f"there is no {deed} of {kind}")
             given = {key: form[key] for key in _FORMS.get(deed, ()) if form.get(key)}
-            await run_in_threadpool(do, self._desk, request.state.person, name, **given)
+            done = await run_in_threadpool(do, self._desk, request.state.person, name, **given)
+            if deed == "test" and not done["delivered"]:
+                raise Refusal(502, " ".join(filter(None, (done["code"], done["said"], done["meaning"]))))
         except Refusal as err:
             return self._refused(request, err, back)
         return RedirectResponse(f"{back}?said=done_{deed}", 303)

@@ -56,7 +56,6 @@ _EN = {
     "app_of": "1 application",
     "image_of": "1 image",
     "fail": "{count} fail",
-    "app_of": "1 application",
     "apps_of": "{count} applications",
     "out_of_sync_of": "{count} out of sync",
     "unhealthy_of": "{count} unhealthy",
