@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from updater.store.polls import Polls
 from updater.web.app import application
 from updater.web.serve import serve
 
+ORIGIN = "http://127.0.0.1"
 FLEET = """\
 repositories: [{name: fleet, url: FLEET}]
 images:
@@ -44,6 +45,7 @@ class Front:
     daemon: Daemon
     app: ASGIApp
     lab: Lab | None = None
+    session: dict[str, str] = field(default_factory=dict)
 
     @property
     def desk(self) -> Desk:
@@ -54,7 +56,7 @@ class Front:
 
         async def asked() -> httpx.Response:
             transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
                 return await client.request(method, path, **options)
 
         return asyncio.run(asked())
@@ -62,6 +64,15 @@ class Front:
     def get(self, path: str, **options: Any) -> httpx.Response:
         """Ask for something."""
         return self.ask("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        """Have something done, as a browser of this machine has it done."""
+        if not self.session:
+            answer = self.get("/api/v1/session")
+            cookie = answer.headers["set-cookie"].partition(";")[0]
+            self.session = {"Cookie": cookie, "X-CSRF-Token": answer.json()["csrf"], "Origin": ORIGIN}
+        headers = {**self.session, **options.pop("headers", {})}
+        return self.ask("POST", path, headers=headers, **options)
 
     def cycle(self) -> None:
         """Look at everything that is due."""

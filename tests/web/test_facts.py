@@ -11,6 +11,7 @@ from tests.lab.front import Front, fleet
 from tests.lab.loop import open_lab
 from tests.lab.statements import statements
 from updater.web import facts
+from updater.web.ledger import ledger_of
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +72,14 @@ def test_the_whole_at_a_glance(front: Front) -> None:
 
 def test_what_did_not_change_is_not_made_anew(front: Front) -> None:
     before = facts.images(front.desk)
+    ledger_of(front.desk).kept.forget()
     after = facts.images(front.desk)
     assert [id(one) for one in before] == [id(one) for one in after]
 
 
 def test_a_list_asks_the_state_as_often_for_many_as_for_few(front: Front) -> None:
     facts.images(front.desk)
+    ledger_of(front.desk).kept.forget()
     with statements(front.daemon.database) as told:
         facts.images(front.desk)
     assert len(told) <= 6

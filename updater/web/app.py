@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from updater.web import hooks, login, pages, probes
+from updater.web import api, hooks, login, pages, probes
 from updater.web.guard import Guard
 from updater.web.problems import problem
 
@@ -24,7 +24,9 @@ log = structlog.get_logger()
 
 def application(desk: Desk, port: int) -> ASGIApp:
     """Return the whole as an ASGI application; `port` is the one that it is served on."""
-    routes: list[BaseRoute] = [*probes.routes, *login.routes, *hooks.routes(desk), *pages.routes(desk)]
+    routes: list[BaseRoute] = [
+        *probes.routes, *login.routes, *hooks.routes(desk), *api.routes, *pages.routes(desk),
+    ]  # fmt: skip
     app = Starlette(
         routes=routes,
         exception_handlers={HTTPException: _refused, Exception: _failed},

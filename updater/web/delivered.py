@@ -25,6 +25,10 @@ MOST_DIFF = 32 << 10  # characters of one object
 
 def applications(desk: Desk) -> list[Application]:
     """Return every application by name: those that are configured, and those that are on their way out."""
+    return ledger_of(desk).kept.get(desk.bell, "applications", lambda: _applications(desk))
+
+
+def _applications(desk: Desk) -> list[Application]:
     delivery = desk.delivery
     if delivery is None:
         return []

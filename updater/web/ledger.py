@@ -18,6 +18,7 @@ from updater.secrets import redact
 from updater.store.applications import Applications
 from updater.store.chronicle import Chronicle, Numbered
 from updater.store.polls import Poll
+from updater.web.kept import Kept
 from updater.web.models import CommitLink, Image, Told
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 RECENT = 500  # updates that are read at the start, besides the last of each item
 MOST = 1000  # updates that are read at once
-KEPT = 64  # answers that are dear, of each sort
+DEAR = 64  # results that are dear, of each sort
 LONG = 2000  # characters of one text from outside
 
 T = TypeVar("T")
@@ -74,8 +75,9 @@ class Ledger:
         self._upto = -1
         self._statuses: dict[str, tuple[datetime, ApplicationStatus]] = {}
         self._dear: dict[str, OrderedDict[Hashable, Any]] = {}
+        self.kept = Kept()
         self.documents: dict[str, tuple[Poll, dict[str, Any]]] = {}
-        self.rows: dict[str, tuple[Hashable, Image]] = {}
+        self.rows: dict[str, tuple[tuple[object, ...], Image]] = {}
         self.seen: dict[str, tuple[Poll, datetime | None]] = {}
 
     def updates(self, desk: Desk) -> dict[str, CommitLink]:
@@ -126,7 +128,7 @@ class Ledger:
         made = make()
         with self._lock:
             kept[key] = made
-            while len(kept) > KEPT:
+            while len(kept) > DEAR:
                 kept.popitem(last=False)
         return made
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,10 @@ STEADY = timedelta(seconds=2)  # a due time that moves by less did not move
 
 def images(desk: Desk) -> list[Image]:
     """Return every item that is configured, in the order of the configuration. Raises StoreError."""
+    return ledger_of(desk).kept.get(desk.bell, "images", lambda: _images(desk))
+
+
+def _images(desk: Desk) -> list[Image]:
     now, ledger, polls, settings = datetime.now(UTC), ledger_of(desk), desk.polls, desk.settings
     people, commits = Holds(desk.database).read(now), ledger.updates(desk)
     _first_seen(desk, ledger, settings.items, polls)
@@ -111,7 +115,7 @@ class _Row:
         late = self.poll is not None and self.now - self.poll.at > 2 * timedelta(seconds=_interval(self.item))
         since = self.since
         minutes = int((self.now - since).total_seconds() // 60) if since else None
-        key: Hashable = (id(self.item), id(self.poll), self.people, id(self.commit), late, minutes)
+        key = (self.item, self.poll, self.people, self.commit, late, minutes)
         known = self.ledger.rows.get(self.item.name)
         if known is not None and known[0] == key and _same(known[1].next_check, self.next):
             return known[1]
@@ -213,8 +217,8 @@ def _trace(desk: Desk, ledger: Ledger, item: Item, poll: Poll | None) -> tuple[l
         return [], len(names), f"{len(names)} tags are too many to be judged while you wait: see `updater explain`"
     found = ledger.document(poll)
     current = str(found.get("current") or "").partition("@")[0] or None
-    key = (id(item), id(poll), len(names))
-    judged = ledger.once("traces", (item.name, key), lambda: _judged(desk, item, name, names, current))
+    key = (item.name, repr(item.rule), poll and poll.at, len(names))
+    judged = ledger.once("traces", key, lambda: _judged(desk, item, name, names, current))
     verdicts = judged.verdicts[:MOST_TAGS]
     seen = tags.seen(name, [one.tag for one in verdicts])
     gate = str(found.get("why", "")) if found.get("outcome") == "held" and judged.target == found.get("newest") else ""
