@@ -16,7 +16,7 @@ from tests.lab.config import rows
 from tests.lab.door import OTHER, PORT, TOKEN, Browser, Door, hashed, tokens_file
 from tests.lab.provider import CLIENT, SECRET, Forger, Provider
 from updater.secrets import redact
-from updater.web import oidc, sessions, tokens
+from updater.web import login, oidc, sessions, tokens
 from updater.web.sessions import LIFE, Person, Sessions, Tries
 
 ELSEWHERE = "0.0.0.0:8080"
@@ -315,6 +315,7 @@ def _symmetric(claims: dict[str, Any]) -> str:
 SPOILT: dict[str, Callable[[dict[str, Any]], object]] = {
     "another issuer": lambda claims: claims.update(iss="https://evil.example.com"),
     "for another client": lambda claims: claims.update(aud="other"),
+    "for another, and asked by this one": lambda claims: claims.update(aud="other", azp=CLIENT),
     "for two, and meant for the other": lambda claims: claims.update(aud=[CLIENT, "other"], azp="other"),
     "over": lambda claims: claims.update(exp=claims["exp"] - 3600, iat=claims["iat"] - 3600),
     "without an end": lambda claims: claims.pop("exp"),
@@ -355,6 +356,18 @@ def test_a_new_key_of_the_provider_is_fetched_and_not_for_every_forgery(
     before = provider.asked.count("/keys")
     assert come_back(at(door), provider).status == 401
     assert provider.asked.count("/keys") == before
+
+
+def test_a_login_that_took_too_long_is_begun_again(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login, "UNDER_WAY", -1.0)
+    browser = at(behind(provider))
+    back = urlsplit(provider.log_in(browser.door.ask("GET", "/login/oidc").headers["location"]))
+    [cookie] = browser.door.ask("GET", "/login/oidc").cookies
+    name, _, rest = cookie.partition("=")
+    browser.jar[name] = rest.partition(";")[0]
+    answer = browser.get(f"{back.path}?{back.query}")
+    assert answer.status == 401
+    assert "too long ago" in answer.text
 
 
 @pytest.mark.parametrize("change", ["state", "cookie", "no cookie", "code", "error", "iss", "twice", "another browser"])
