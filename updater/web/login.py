@@ -7,35 +7,38 @@ from __future__ import annotations
 import ipaddress
 import math
 import time
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-import jinja2
 import structlog
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from updater import __version__
 from updater.config.web import Oidc
 from updater.web import oidc, tokens
 from updater.web.guard import cookies, onward, safe_next
 from updater.web.problems import problem
 from updater.web.sessions import Person
+from updater.web.words import WORDS, language_of
 
 if TYPE_CHECKING:
+    import jinja2
+
     from updater.web.guard import Guard
 
 MAX_FORM = 8 << 10  # bytes
 UNDER_WAY = 600.0  # seconds that a login at a provider may take
-WORDS = {
+_WORDS = {
     "en": {
-        "title": "Log in to Updater", "oidc": "Log in with your account", "token": "Login token", "submit": "Log in",
-        "unknown": "This token lets nobody in.", "wait": "Too many tries. Try again in {seconds} s.",
+        "login_title": "Log in", "login_oidc": "Log in with your account", "login_token": "Login token",
+        "login_unknown": "This token lets nobody in.", "login_wait": "Too many tries. Try again in {seconds} s.",
     },
     "zh": {
-        "title": "登录 Updater", "oidc": "使用账号登录", "token": "登录令牌", "submit": "登录",
-        "unknown": "令牌无效。", "wait": "尝试次数过多，请在 {seconds} 秒后重试。",
+        "login_title": "登录", "login_oidc": "使用账号登录", "login_token": "登录令牌",
+        "login_unknown": "令牌无效。", "login_wait": "尝试次数过多，请在 {seconds} 秒后重试。",
     },
 }  # fmt: skip
 
@@ -58,7 +61,7 @@ async def _token(request: Request) -> Response:
         return RedirectResponse("/", 303)
     if wait := guard.tries.wait(address):
         seconds = math.ceil(wait)
-        words = _words(request)["wait"].format(seconds=seconds)
+        words = _say(_language(request), "login_wait", seconds=seconds)
         return _shown(request, "/", words, 429, headers={"retry-after": str(seconds)})
     body = b""
     async for chunk in request.stream():
@@ -74,7 +77,7 @@ async def _token(request: Request) -> Response:
     if found is None:
         guard.tries.failed(address)
         log.warning("login_refused", address=address)
-        return _shown(request, to, _words(request)["unknown"], 401)
+        return _shown(request, to, _say(_language(request), "login_unknown"), 401)
     guard.tries.passed(address)
     return _begun(request, Person(found[0], may_act=True), tokens.proof(*found), RedirectResponse(to, 303))
 
@@ -191,12 +194,13 @@ def _address(request: Request) -> str:
     return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else host
 
 
-def _words(request: Request) -> dict[str, str]:
-    return WORDS[_language(request)]
-
-
 def _language(request: Request) -> str:
-    return "zh" if request.headers.get("accept-language", "").lower().startswith("zh") else "en"
+    asked, kept = request.query_params.get("lang", ""), request.cookies.get("lang", "")
+    return language_of(asked, kept, request.headers.get("accept-language", ""))
+
+
+def _say(language: str, key: str, **values: object) -> str:
+    return (_WORDS[language].get(key) or WORDS[language][key]).format(**values)
 
 
 def _shown(
@@ -205,23 +209,23 @@ def _shown(
     """Draw the page, with why it is shown again."""
     if status >= 400 and "text/html" not in request.headers.get("accept", "text/html"):
         return problem(status, why, headers=headers)
-    login = _guard(request).web.login
+    login, language = _guard(request).web.login, _language(request)
     shown: dict[str, Any] = {
-        "words": _words(request), "language": _language(request), "why": why, "next": to,
-        "tokens": login is not None and login.tokens is not None, "oidc": login is not None and login.oidc is not None,
+        "why": why, "next": to, "tokens": login is not None and login.tokens is not None,
+        "oidc": login is not None and login.oidc is not None,
     }  # fmt: skip
-    text = _template().render(shown, layout=_layout())
+    page: dict[str, Any] = {
+        "t": partial(_say, language), "lang": language, "version": __version__, "place": "", "live": False,
+        "csrf": "", "person": None, "may_act": False, "said": "",
+    }  # fmt: skip
+    text = _template().render({**page, **shown})
     return HTMLResponse(text, status, headers={"cache-control": "no-store", **(headers or {})})
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(loader=jinja2.PackageLoader("updater.web"), autoescape=True)
-
-
 def _template() -> jinja2.Template:
-    return _environment().get_template("login.html")
+    import jinja2  # comes with the first page
 
-
-def _layout() -> jinja2.Template:
-    return _environment().select_template(["bare.html"])
+    loader = jinja2.PackageLoader("updater.web")
+    made = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    return made.get_template("login.html")
