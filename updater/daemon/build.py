@@ -20,6 +20,7 @@ from updater.editors.document import Words
 from updater.errors import ConfigError, Problem
 from updater.git.clone import Clone
 from updater.git.remote import Remote
+from updater.model.commit import Commit
 from updater.model.event import Event
 from updater.model.image import ImageRef
 from updater.pipeline.facts import Memory
@@ -42,9 +43,10 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """Who counts: registry, endpoint and code of a request; a repository where a push came second; what happened."""
+    """Who counts: registry, endpoint and code of a request, pushes, a repository where one came second, events."""
 
     asked: Callable[[str, str, str], object] = lambda _registry, _endpoint, _code: None
+    pushed: Callable[[Commit], object] = lambda _commit: None
     conflicted: Callable[[str], object] = lambda _repository: None
     happened: Callable[[Sequence[Event]], object] = lambda _events: None
 
@@ -101,6 +103,7 @@ def build(
             clone_of,
             lambda repo, branch: finder(repo.name, branch),
             _once(partial(_memory, closing, database, settings, written, counting.happened)),
+            pushed=counting.pushed,
             conflicted=counting.conflicted,
         )
     finally:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from updater import __version__
 from updater.errors import StoreError
+from updater.model.commit import Commit
 from updater.model.decision import Reason
 from updater.model.event import Event, Kind
 from updater.pipeline.report import Outcome
@@ -68,6 +69,12 @@ class Metrics:
             if code == "200" and endpoint in {"tags", "manifest"}:
                 self._scanned[registry] = time.time()
 
+    def pushed(self, commit: Commit) -> None:
+        """A commit of ours is on its branch, whoever asked for it."""
+        with self._lock:
+            self._commits[(commit.repository,)] += 1
+            self._follow(commit.revision, datetime.now(UTC))
+
     def conflicted(self, repository: str) -> None:
         """Somebody else had pushed first."""
         with self._lock:
@@ -80,10 +87,6 @@ class Metrics:
             for row in report.rows:
                 known = row.reason in Reason.__members__.values() and row.outcome is not Outcome.FAILED
                 self._decisions[(row.reason if known else row.outcome.value,)] += 1
-            for written in commits:
-                self._commits[(written.repository,)] += 1
-                assert written.commit
-                self._follow(written.commit.revision, now)
         new: Counter[tuple[str, str]] = Counter()  # a tag counts once in each commit
         for written in commits:
             new.update({(b.image, b.tag) for change in written.changes for b in change.bumps if b.tag})

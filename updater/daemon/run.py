@@ -141,7 +141,7 @@ class Daemon:
             news = self.desk.bell.ring
             couriers = Couriers(settings, self.database, self._limits, self.metrics.told, news)
             closing.callback(couriers.close)
-            counting = Counting(self.metrics.asked, self.metrics.conflicted, self.metrics.happened)
+            counting = Counting(self.metrics.asked, self.metrics.pushed, self.metrics.conflicted, self.metrics.happened)
             world = closing.enter_context(
                 build(settings, database=self.database, written=couriers.wake, counting=counting)
             )

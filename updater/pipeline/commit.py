@@ -82,6 +82,7 @@ def land(
                 raise
             checkout = look(world, checkout.branch)
         else:
+            world.pushed(made)
             return plan, [Written(written.repository, written.branch, written.changes, made)]
     raise AssertionError  # the last attempt returns or raises
 

@@ -13,6 +13,7 @@ from updater.errors import GitError
 from updater.git.clone import Clone, Head
 from updater.messages.commits import OURS
 from updater.model.change import Skipped
+from updater.model.commit import Commit
 from updater.pipeline.facts import Memory
 from updater.pipeline.find import File, Finder, Owned, Owners
 from updater.pipeline.scan import RegistryOf
@@ -62,6 +63,7 @@ class World:
     memory: Callable[[], Memory]
     stop: threading.Event = field(default_factory=threading.Event)
     patience: float = PUSH_WAIT
+    pushed: Callable[[Commit], object] = lambda _commit: None  # called for each commit that is on its branch now
     conflicted: Callable[[str], object] = lambda _repository: None  # called when somebody else had pushed first
     looks: dict[tuple[str, str | None], Checkout] = field(default_factory=dict)
     trails: dict[tuple[str, str], tuple[str, Trail]] = field(default_factory=dict)
