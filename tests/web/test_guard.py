@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.lab.door import HTML, OTHER, PORT, TOKEN, Browser, Door, hashed, tokens_file
+from tests.lab.path import Daemon, WholePath
 from updater.web.guard import Person, safe_next
 
 OPEN = "127.0.0.1:8080"
@@ -199,7 +202,10 @@ def test_who_may_only_look_cannot_act(locked: Door) -> None:
     csrf = browser.session()["csrf"]
     answer = browser.post(f"/images/api/hold?csrf={csrf}", b"x")
     assert (answer.status, answer.reads) == (403, 0)
-    assert "operators" in answer.json["detail"]
+    assert "operators" in answer.text
+    assert answer.headers["content-type"].startswith("text/html")
+    said = browser.post(f"/images/api/hold?csrf={csrf}", accept="application/json")
+    assert (said.status, "operators" in said.json["detail"]) == (403, True)
     assert browser.post(f"/logout?csrf={csrf}").status == 303
 
 
@@ -279,3 +285,29 @@ def test_no_refusal_says_a_secret(locked: Door) -> None:
     for answer in asked:
         assert canary not in answer.text + str(answer.headers)
         assert answer.status in {401, 403}
+
+
+def test_a_form_of_a_session_that_is_over_is_answered_with_a_page_that_leads_on(locked: Door) -> None:
+    browser = Browser(locked)
+    browser.log_in()
+    locked.guard.sessions._open.clear()
+    answer = browser.post("/images/api/hold?csrf=<script>", b"reason=x")
+    assert (answer.status, answer.reads) == (401, 0)
+    assert 'href="/"' in answer.text
+    assert "<script>" not in answer.text
+
+
+def test_a_real_server_answers_before_the_body_is_sent(tmp_path: Path) -> None:
+    """Ten gigabytes are announced, and none is waited for; nobody is told to go on sending either."""
+    with WholePath.embedded(tmp_path) as path:
+        path.configure([], [])
+        with Daemon(path) as daemon:
+            port = urlsplit(daemon.wait("serving")["url"]).port
+            assert port
+            for more in ("", "Expect: 100-continue\r\n"):
+                with socket.create_connection(("127.0.0.1", port), timeout=30) as wire:
+                    head = f"POST /api/v1/images/api/hold HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"
+                    wire.sendall(f"{head}Content-Length: 10000000000\r\n{more}\r\n".encode())
+                    assert wire.recv(1000).startswith(b"HTTP/1.1 403 ")
+            daemon.ask()
+            assert daemon.end() == 0

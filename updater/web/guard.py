@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -176,21 +178,22 @@ class Guard:
         """Judge what changes something."""
         path = scope["path"]
         ours = self._ours(headers)
+        refuse = _plainly if "text/html" in headers.get("accept", "") and ours else problem
         if path == "/login" and not self.web.open:
             return None if ours else problem(403, "this form was sent by another site")
         if visit.person is None:
-            return _unknown(visit)
+            return _unknown(visit, refuse)
         if not visit.bearer:
             query = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=100)
             given = headers.get("x-csrf-token") or query.get("csrf", [""])[0]
             if not visit.csrf or not same(given, visit.csrf):
-                return problem(
+                return refuse(
                     403, "it lacks the token of its page: csrf in its query, or X-CSRF-Token; reload the page"
                 )
             if not ours:
                 return problem(403, "it was sent by another site: Origin is not that of this page")
         if not visit.person.may_act and path != "/logout":
-            return problem(403, f"{visit.person.name} may look, but not act: see web.login.oidc.operators")
+            return refuse(403, f"{visit.person.name} may look, but not act: see web.login.oidc.operators")
         return None
 
     def _ours(self, headers: Headers) -> bool:
@@ -250,9 +253,16 @@ def _here(scope: Scope) -> str:
     return quote(scope["path"], safe="/:@!$&()*+,;=~") + (f"?{query}" if query else "")
 
 
-def _unknown(visit: _Visit) -> Response:
+def _plainly(status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> Response:
+    """Return an error for who sent a form: a page, with a way on."""
+    found = page(f'<p role="alert">{escape(detail)}</p><p><a href="/">Updater</a></p>', status)
+    found.headers.update(headers or {})
+    return found
+
+
+def _unknown(visit: _Visit, refuse: Callable[..., Response] = problem) -> Response:
     said = "this token lets nobody in" if visit.bearer else "log in at /login, or show a token: Authorization: Bearer"
-    return problem(401, said, headers={"www-authenticate": "Bearer"})
+    return refuse(401, said, headers={"www-authenticate": "Bearer"})
 
 
 def _place(url: str) -> tuple[str, str, int] | None:
