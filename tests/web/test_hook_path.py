@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.lab.git import Embedded, person_commits
-from tests.lab.path import Daemon, WholePath, free_port, head, manifest, trailers
+from tests.lab.git import Embedded, git, person_commits
+from tests.lab.path import PATIENCE, Daemon, WholePath, free_port, head, manifest, trailers
 from tests.lab.registry import INSTALLED, Notify
 
 TOKEN, SECRET = "the-token-of-the-registry", "the-secret-of-the-forge"
@@ -49,6 +51,24 @@ def test_what_a_registry_tells_of_is_committed_at_once(tmp_path: Path) -> None:
             daemon.ask()
             assert daemon.end() == 0
     assert trailers(bare, "main", "Image-Update") == [f"{path.image('acme/api')} 1.0.0 -> 1.1.0"]
+
+
+@pytest.mark.skipif(not INSTALLED, reason="left out: docker-registry is not installed")
+def test_what_is_pushed_while_an_image_is_looked_at_is_committed_too(tmp_path: Path) -> None:
+    """Each push is told of within the look at the one before, or within the second in which there is no other."""
+    port = free_port()
+    notify = Notify(f"http://127.0.0.1:{port}/hooks/distribution", TOKEN)
+    with WholePath.open(tmp_path, "docker-registry", Embedded, notify=notify) as path:
+        bare = begin(path, {"distribution": {"token": "env:HOOK_TOKEN"}})
+        path.variables["UPDATER_LISTEN"] = f"127.0.0.1:{port}"
+        with Daemon(path) as daemon:
+            daemon.wait("decided")
+            for n in range(1, 10):
+                path.push("acme/api", f"1.{n}.0")
+            pause, end = threading.Event(), time.monotonic() + PATIENCE
+            while ":1.9.0" not in git(bare, "show", "main:api.yaml") and time.monotonic() < end:
+                pause.wait(0.05)
+            assert ":1.9.0" in git(bare, "show", "main:api.yaml")
 
 
 def test_what_a_forge_tells_of_is_looked_at_at_once(path: WholePath) -> None:
