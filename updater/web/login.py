@@ -1,7 +1,5 @@
 """How people log in, and out: a token typed once, or a provider that knows them; both become a session."""
 
-# ruff: noqa: RUF001 - the full-width marks are Chinese punctuation
-
 from __future__ import annotations
 
 import ipaddress
@@ -31,17 +29,6 @@ if TYPE_CHECKING:
 
 MAX_FORM = 8 << 10  # bytes
 UNDER_WAY = 600.0  # seconds that a login at a provider may take
-_WORDS = {
-    "en": {
-        "login_title": "Log in", "login_oidc": "Log in with your account", "login_token": "Login token",
-        "login_unknown": "This token lets nobody in.", "login_wait": "Too many tries. Try again in {seconds} s.",
-    },
-    "zh": {
-        "login_title": "登录", "login_oidc": "使用账号登录", "login_token": "登录令牌",
-        "login_unknown": "令牌无效。", "login_wait": "尝试次数过多，请在 {seconds} 秒后重试。",
-    },
-}  # fmt: skip
-
 log = structlog.get_logger()
 
 
@@ -200,7 +187,7 @@ def _language(request: Request) -> str:
 
 
 def _say(language: str, key: str, **values: object) -> str:
-    return (_WORDS[language].get(key) or WORDS[language][key]).format(**values)
+    return WORDS[language][key].format(**values)
 
 
 def _shown(

@@ -17,9 +17,10 @@ from starlette.staticfiles import StaticFiles
 
 from updater import __version__
 from updater.web import deeds, facts
-from updater.web.cached import Cache, answer
+from updater.web.api import tagged
 from updater.web.deeds import Refusal
 from updater.web.drawing import timeline
+from updater.web.ledger import ledger_of
 from updater.web.models import Image, ImageDetail, ResourceFact
 from updater.web.words import WORDS, language_of
 
@@ -71,7 +72,7 @@ class Pages:
     """The pages of one daemon."""
 
     def __init__(self, desk: Desk) -> None:
-        self._desk, self._cache = desk, Cache(desk)
+        self._desk = desk
 
     # --- pages -------------------------------------------------------------------------------------------------------
 
@@ -221,18 +222,17 @@ class Pages:
         """Return a page, as it was made since the last change for all who speak this language and may do as much."""
         person = request.state.person
         chosen = request.query_params.get("lang", "")
-        key = (
-            template, request.url.path, str(request.query_params), self._language(request), person.name, person.may_act,
-        )  # fmt: skip
+        who = self._language(request), person.name, person.may_act
+        key = "page", template, request.url.path, str(request.query_params), *who
 
         def make() -> bytes:
             found = values()
             return self._render(request, template, found, place=place, live=live).encode() if found is not None else b""
 
-        body = self._cache.body(key, make)
+        body = ledger_of(self._desk).kept.get(self._desk.bell, key, make)
         if not body:
             return self._refused(request, Refusal(404, self._words(request)["not_found"]), place)
-        drawn = answer(request, body.replace(CSRF.encode(), _csrf(request).encode()), HTML)
+        drawn = tagged(request, body.replace(CSRF.encode(), _csrf(request).encode()), HTML)
         drawn.headers["vary"] = "Accept-Language, Cookie"
         if chosen in WORDS:
             drawn.set_cookie("lang", chosen, max_age=KEEP, samesite="strict")
