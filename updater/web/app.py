@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from updater.web import api, hooks, login, pages, probes
+from updater.web import api, feed, hooks, login, pages, probes, stream
 from updater.web.guard import Guard
 from updater.web.problems import problem
 
@@ -25,7 +25,8 @@ log = structlog.get_logger()
 def application(desk: Desk, port: int) -> ASGIApp:
     """Return the whole as an ASGI application; `port` is the one that it is served on."""
     routes: list[BaseRoute] = [
-        *probes.routes, *login.routes, *hooks.routes(desk), *api.routes, *pages.routes(desk),
+        *probes.routes, *login.routes, *hooks.routes(desk), *stream.routes, *api.routes, *feed.routes,
+        *pages.routes(desk),
     ]  # fmt: skip
     app = Starlette(
         routes=routes,
