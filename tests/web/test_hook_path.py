@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.lab.gate import Gate
 from tests.lab.git import Embedded, git, person_commits
 from tests.lab.path import PATIENCE, Daemon, WholePath, free_port, head, manifest, trailers
 from tests.lab.registry import INSTALLED, Notify
@@ -53,22 +54,33 @@ def test_what_a_registry_tells_of_is_committed_at_once(tmp_path: Path) -> None:
     assert trailers(bare, "main", "Image-Update") == [f"{path.image('acme/api')} 1.0.0 -> 1.1.0"]
 
 
-@pytest.mark.skipif(not INSTALLED, reason="left out: docker-registry is not installed")
-def test_what_is_pushed_while_an_image_is_looked_at_is_committed_too(tmp_path: Path) -> None:
-    """Each push is told of within the look at the one before, or within the second in which there is no other."""
-    port = free_port()
-    notify = Notify(f"http://127.0.0.1:{port}/hooks/distribution", TOKEN)
-    with WholePath.open(tmp_path, "docker-registry", Embedded, notify=notify) as path:
-        bare = begin(path, {"distribution": {"token": "env:HOOK_TOKEN"}})
-        path.variables["UPDATER_LISTEN"] = f"127.0.0.1:{port}"
-        with Daemon(path) as daemon:
-            daemon.wait("decided")
-            for n in range(1, 10):
-                path.push("acme/api", f"1.{n}.0")
+def hint(url: str, path: WholePath) -> None:
+    """Tell of a push as a registry does."""
+    target = {"repository": "acme/api", "tag": "any"}
+    events = [{"action": "push", "target": target, "request": {"host": path.registry.host}}]
+    answer = httpx.post(
+        f"{url}hooks/distribution", json={"events": events}, headers={"authorization": f"Bearer {TOKEN}"}
+    )
+    assert (answer.status_code, answer.json()) == (202, {"items": 1})
+
+
+def test_what_is_hinted_at_while_an_image_is_looked_at_is_not_lost(path: WholePath) -> None:
+    """The registry was asked already, and the commit that follows is on its way, when the next version is pushed."""
+    bare = begin(path, {"distribution": {"token": "env:HOOK_TOKEN"}})
+    with Daemon(path) as daemon:
+        daemon.wait("decided")
+        url = daemon.wait("serving")["url"]
+        with Gate(bare) as gate:
+            path.push("acme/api", "1.1.0")
+            hint(url, path)
+            gate.wait()
+            path.push("acme/api", "1.2.0")
+            hint(url, path)
+            gate.open()
             pause, end = threading.Event(), time.monotonic() + PATIENCE
-            while ":1.9.0" not in git(bare, "show", "main:api.yaml") and time.monotonic() < end:
+            while ":1.2.0" not in git(bare, "show", "main:api.yaml") and time.monotonic() < end:
                 pause.wait(0.05)
-            assert ":1.9.0" in git(bare, "show", "main:api.yaml")
+    assert trailers(bare, "main", "Image-Update") == [f"{path.image('acme/api')} 1.1.0 -> 1.2.0"]
 
 
 def test_what_a_forge_tells_of_is_looked_at_at_once(path: WholePath) -> None:
@@ -104,11 +116,6 @@ def test_a_hint_is_not_lost_while_another_configuration_comes(path: WholePath) -
             [path.entry("acme/api") | {"poll": {"interval": "2h"}}],
             web={"hooks": {"distribution": {"token": "env:HOOK_TOKEN"}}},
         )
-        target = {"repository": "acme/api", "tag": "1.1.0"}
-        event = {"action": "push", "target": target, "request": {"host": path.registry.host}}
-        answer = httpx.post(
-            f"{url}hooks/distribution", json={"events": [event]}, headers={"authorization": f"Bearer {TOKEN}"}
-        )
-        assert (answer.status_code, answer.json()) == (202, {"items": 1})
+        hint(url, path)
         committed = daemon.wait("committed")
         assert head(bare) == committed["revision"]
