@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
+from tests.lab.browser import needs_browser, reader
 from tests.lab.door import TOKEN, tokens_file
 from tests.lab.path import Daemon, WholePath
 from tests.lab.provider import CLIENT, SECRET, Provider
 
-CHROMIUM = Path("/usr/bin/chromium")
-PATIENCE = 30_000.0  # milliseconds
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="left out: chromium is not installed")
+pytestmark = needs_browser
 
 
 @contextmanager
@@ -28,12 +27,9 @@ def served(folder: Path, **web: Any) -> Iterator[tuple[str, Page]]:
     """Run a daemon with this section and a browser; yield where it serves, and an empty page."""
     with WholePath.embedded(folder) as path:
         path.configure([], [], web=web)
-        with Daemon(path) as daemon, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-            page = browser.new_context().new_page()
-            page.set_default_timeout(PATIENCE)
-            yield daemon.wait("serving")["url"], page
-            browser.close()
+        with Daemon(path) as daemon:
+            with reader() as found:
+                yield daemon.wait("serving")["url"], found.page
             daemon.ask()
             assert daemon.end() == 0
 
