@@ -63,7 +63,7 @@ def _entry(one: Change) -> str:
 
 
 def _link(rel: str, url: str | None) -> str:
-    return f"<link rel='{rel}' href={quoteattr(url)}/>" if url and url.startswith(("https://", "http://")) else ""
+    return f"<link rel='{rel}' href={quoteattr(url)}/>" if url else ""
 
 
 def _time(at: datetime) -> str:

@@ -44,9 +44,16 @@ def value(text: str | None) -> str | None:
     return None if text is None else plain(text, 300)
 
 
+def page(url: str | None) -> str | None:
+    """Return the address of a page, None for anything that a browser would not merely open."""
+    fine = url and len(url) <= LONG and url.isprintable() and url.startswith(("https://", "http://"))
+    return redact(url) if url and fine else None
+
+
 def told(seq: int, event: Event) -> Told:
     """Return an event as people and scripts get it."""
     found = _clean(event.as_json())
+    found |= {"commit_url": page(event.commit_url), "release_notes": page(event.release_notes)}
     return Told.model_validate({**found, "seq": seq, "text": plain(line(event))})
 
 
@@ -54,7 +61,7 @@ def link(event: Event) -> CommitLink:
     """Return what an update did."""
     return CommitLink(
         repository=repository_of(event), revision=event.commit or "", at=event.at, old=value(event.old),
-        new=value(event.new), url=event.commit_url, item=event.subject.item, image=plain(event.subject.reference),
+        new=value(event.new), url=page(event.commit_url), item=event.subject.item, image=plain(event.subject.reference),
         why=plain(event.why), rollback=event.reason == "held",
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from updater.errors import GitError
 from updater.model.event import Event, Kind
 from updater.secrets import redact
 from updater.store.chronicle import Chronicle, Numbered
-from updater.web.ledger import ledger_of, link, plain, repository_named, repository_of, told
+from updater.web.ledger import ledger_of, link, page, plain, repository_named, repository_of, told
 from updater.web.models import Change, ChangeDetail, Page
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _change(desk: Desk, group: Group, followed: Sequence[Numbered]) -> Change:
     first, links = events[0], [link(event) for event in events]
     images = list(dict.fromkeys(plain(event.subject.reference or event.subject.words, 300) for event in events))
     repository = repository_named(desk, repository_of(first))
-    url = first.commit_url or (commit_url(repository, first.commit) if repository and first.commit else None)
+    url = page(first.commit_url) or (commit_url(repository, first.commit) if repository and first.commit else None)
     targets = " and ".join(dict.fromkeys(one.new or "-" for one in links))
     places = [f"{plain(spot.file)}:{spot.line}" for event in events for spot in event.spots]
     return Change(
@@ -88,7 +88,7 @@ def _change(desk: Desk, group: Group, followed: Sequence[Numbered]) -> Change:
         images=images,
         why=plain("; ".join(dict.fromkeys(event.why for event in events if event.why))),
         places=list(dict.fromkeys(places)),
-        release_notes=next((event.release_notes for event in events if event.release_notes), None),
+        release_notes=next((url for event in events if (url := page(event.release_notes))), None),
         followed=[told(seq, event) for seq, event in followed],
         revert=f"git revert {first.commit}",
         rollback=all(one.rollback for one in links),

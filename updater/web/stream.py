@@ -43,7 +43,7 @@ HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 Names = frozenset[str] | None  # None: more than can be named
 Change = Mapping[str, Names]  # of each sort what changed
 _NONE: frozenset[str] = frozenset()
-_TIMES = {"age", "last_check", "next_check", "compared_at"}  # go on by themselves, and are no news
+_TIMES = {"age", "last_check", "next_check", "failures", "compared_at"}  # go on by themselves, and are no news
 
 log = structlog.get_logger()
 
