@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tests.lab.front import Front, fleet
+from tests.lab.front import Front, fleet, open_front
 from tests.lab.loop import open_lab
 from tests.lab.statements import statements
+from updater.store.polls import Poll
 from updater.web import facts
 from updater.web.ledger import ledger_of
 
@@ -83,3 +86,23 @@ def test_a_list_asks_the_state_as_often_for_many_as_for_few(front: Front) -> Non
     with statements(front.daemon.database) as told:
         facts.images(front.desk)
     assert len(told) <= 6
+
+
+def test_ten_thousand_images_are_a_few_questions(tmp_path: Path) -> None:
+    many, batches = 10_000, 20
+    file = tmp_path / "updater.yaml"
+    images = "".join(f"  - {{image: ghcr.io/acme/s{n}, name: s{n}}}\n" for n in range(many))
+    file.write_text(f"data: {tmp_path}/data\nrepositories: []\nimages:\n{images}")
+    now = datetime.now(UTC)
+    found = json.dumps({"outcome": "held", "why": "level", "current": "1.0.0", "newest": "2.0.0", "references": []})
+    with open_front(file) as big:
+        names = [item.name for item in big.desk.settings.items]
+        big.daemon.known = {name: Poll(name, now, 0, None, "held", "level", None, True, found) for name in names}
+        with statements(big.daemon.database) as told:
+            assert len(facts.images(big.desk)) == many
+        assert len(told) <= batches + 8
+        ledger_of(big.desk).kept.forget()
+        with statements(big.daemon.database) as told:
+            assert len(facts.images(big.desk)) == many
+            assert facts.overview(big.desk).counts["held"] == many
+        assert len(told) <= 12
