@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from updater.daemon.delivery import Delivery
 
 PULSE = 1.0  # seconds between two looks at what is due
+CALM = 5.0  # seconds in which looks that find nothing new ring the bell once: that they were is all there is to see
 REMIND = 60.0  # seconds between two looks at what still holds
 RECENT = 200  # events of before that commits are known by
 MAX_JOBS = 50  # threads at the most: a registry that hangs holds one
@@ -109,6 +110,7 @@ class Daemon:
         self._people: dict[str, People] = {}
         self._reminded = time.monotonic()
         self._front = front
+        self._rung = -CALM  # when a cycle last rang the bell
         self._waking = threading.Lock()  # what is made due is not lost while another configuration comes
         self.written: deque[str] = deque(maxlen=REMEMBERED)  # revisions
         self.metrics = Metrics()
@@ -315,8 +317,11 @@ class Daemon:
         pauses = {p.item: (p.retry_at - at).total_seconds() for p in polls.values() if p.retry_at}
         failures = {p.item: p.failures for p in polls.values()}
         now.agenda.done(due, failures, pauses, time.monotonic())
+        before = [self.known.get(name) for name in polls]
         self.known |= polls
-        self.desk.bell.ring()
+        if time.monotonic() - self._rung > CALM or any(map(_is_news, before, polls.values())):
+            self._rung = time.monotonic()
+            self.desk.bell.ring()
 
     def _tell(self, report: Report, polls: dict[str, Poll]) -> None:
         """Log what changed: commits always, an outcome once."""
@@ -434,6 +439,11 @@ class Daemon:
             os._exit(0)
         self.now.closing.close()
         return 0
+
+
+def _is_news(before: Poll | None, now: Poll) -> bool:
+    """Whether a look found something else than the one before it."""
+    return before is None or replace(before, at=now.at) != now
 
 
 @contextmanager
