@@ -89,6 +89,20 @@ def test_filters_are_in_the_address_and_come_back_with_it(site: Site, browser: R
     assert page.locator("#rows td.name a").all_inner_texts() == ["web"]
 
 
+def test_another_language_keeps_what_is_shown(site: Site, browser: Reader) -> None:
+    page = browser.page
+    page.goto(site.url)
+    page.select_option("select[name=reason]", "level")
+    page.click("form.filters button")
+    page.wait_for_url(re.compile(r"reason=level"))
+    page.click("a[hreflang=zh-Hans]")
+    page.wait_for_url(re.compile(r"reason=level.*lang=zh"))
+    assert page.locator("#rows td.name a").all_inner_texts() == ["web"]
+    page.goto(site.url)
+    assert page.get_attribute("html", "lang") == "zh-Hans"
+    assert browser.complaints == []
+
+
 def test_light_and_dark_can_be_chosen_and_stay_chosen(site: Site, browser: Reader) -> None:
     page = browser.page
     page.goto(site.url)

@@ -43,6 +43,7 @@ SORTS: Mapping[str, Callable[[Image], Any]] = {
     "age": lambda one: (-(one.age or 0), one.name),
 }
 _PARAMETERS = ("q", "outcome", "reason", "registry", "label", "sort")
+_SHOWN = frozenset({*_PARAMETERS, "page", "before", "item", "cluster", "channel"})
 _FORMS: Mapping[str, tuple[str, ...]] = {"hold": ("until", "reason"), "approve": ("tag",), "rollback": ("to",)}
 _DEEDS: Mapping[tuple[str, str], Callable[..., Any]] = {
     **{
@@ -94,6 +95,7 @@ class Pages:
                 "rows": rows, "query": query, "outcomes": facts.OUTCOMES, "total": len(fitting),
                 "first": first, "last": first + len(rows) - 1 if rows else first,
                 "registries": sorted({one.registry for one in found}),
+                "reasons": sorted({one.reason for one in found if one.outcome == "held"} | {query["reason"]} - {""}),
                 "filtered": any(query[key] for key in _PARAMETERS if key != "sort"),
                 "before": link(page=page - 1) if page > 1 else "",
                 "after": link(page=page + 1) if page * ROWS < len(fitting) else "",
@@ -247,6 +249,7 @@ class Pages:
             .render(
                 t=partial(_say, words),
                 lang=self._language(request),
+                other=urlencode({**_kept(request), "lang": "en" if self._language(request) == "zh" else "zh"}),
                 version=__version__,
                 place=place,
                 live=live,
@@ -325,6 +328,11 @@ def _link(query: Mapping[str, str], *, at: str = "/", page: int = 1, part: str =
     found = {key: value for key, value in query.items() if value}
     found |= ({"page": str(page)} if page > 1 else {}) | ({"part": part} if part else {})
     return f"{at}?{urlencode(found)}" if found else at
+
+
+def _kept(request: Request) -> dict[str, str]:
+    """Return what of an address stands for what is shown: it stays in another language too."""
+    return {key: value[:500] for key, value in request.query_params.items() if key in _SHOWN}
 
 
 def _number(text: str | None) -> int:
