@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -131,7 +132,12 @@ def tell(*, keep: bool = False) -> int:
                 CONFIG.format(data=folder / "data", host=registry.host, url=url, image=image, clusters=places)
             )
             _opening(registry, url, clusters, sink, config)
-            robot = {"DEMO_ROBOT": f"{sink.url}/robot/send?access_token={ROBOT}", "DEMO_SECRET": SECRET}
+            page = f"127.0.0.1:{_free_port()}"
+            robot = {
+                "UPDATER_LISTEN": page,
+                "DEMO_ROBOT": f"{sink.url}/robot/send?access_token={ROBOT}",
+                "DEMO_SECRET": SECRET,
+            }
             with _daemon(config, robot) as events:
                 commit = _acts(registry, image, events)
                 if commit is None:
@@ -144,7 +150,7 @@ def tell(*, keep: bool = False) -> int:
                 _standing(config, seconds)
                 _told(sink)
                 _step(f"From nothing to this message in {time.monotonic() - started:.1f} s")
-                _where_next(config, url, registry, keep=keep)
+                _where_next(config, url, registry, f"http://{page}/" if keep else "")
                 if keep:
                     _wait_for_interrupt(events)
     return 0
@@ -268,9 +274,10 @@ def _about_the_update(sink: MessageSink) -> list[str]:
     return texts[first : first + 2]
 
 
-def _where_next(config: Path, url: str, registry: EmbeddedRegistry, *, keep: bool) -> None:
+def _where_next(config: Path, url: str, registry: EmbeddedRegistry, page: str) -> None:
     out.print("  Three files, one line each; 2.0.0-rc.1, latest and 20240101 were never candidates. Where to go next:")
-    if keep:
+    if page:
+        out.print(f"    {page}    the page: all of this, with diff, trace and timeline; it moves by itself")
         out.print(f"    updater explain shop -c {config}    every tag with its verdict and why")
         out.print(f"    updater history -c {config}         the same commit, read back from Git")
         out.print(f"    updater diff shop-cloud -c {config}")
@@ -280,6 +287,13 @@ def _where_next(config: Path, url: str, registry: EmbeddedRegistry, *, keep: boo
     out.print("    updater demo --keep     leaves all this running, to try explain, find, history and check")
     out.print("    config/updater.yaml     the shortest useful configuration; config/full.yaml has everything")
     out.print("    updater check --diff    shows what would be pushed to your own repositories, and writes nothing")
+
+
+def _free_port() -> int:
+    """Return a port that nobody has now."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 def _step(text: str) -> None:
