@@ -12,8 +12,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from tests.lab.browser import Reader, needs_browser, reader
-from tests.lab.front import Front, fleet
+from tests.lab.fleet import fleet as clusters
+from tests.lab.front import Front, fleet, open_front
 from tests.lab.loop import open_lab
+from updater.web import facts
 
 pytestmark = needs_browser
 
@@ -64,7 +66,9 @@ def test_every_page_can_be_read_and_has_nothing_to_complain_about(
 ) -> None:
     """Screenshots are left in the folder of the test, to be looked at."""
     with reader(color_scheme=scheme, viewport={"width": width, "height": 900}) as browser:
-        for name, path in PAGES.items():
+        [made] = facts.changes(site.front.desk, 1).items
+        pages = PAGES | {"change": f"/history/{made.repository}/{made.revision}"}
+        for name, path in pages.items():
             browser.page.goto(site.url + path)
             browser.page.wait_for_function("document.readyState == 'complete'")
             browser.page.screenshot(path=tmp_path / f"{name}-{scheme}-{width}.png", full_page=True)
@@ -74,7 +78,7 @@ def test_every_page_can_be_read_and_has_nothing_to_complain_about(
         missing = [one for one in browser.complaints if "404" in one]
         assert browser.complaints == missing
         assert len(missing) == 1  # the page that is not there
-    assert len(list(tmp_path.glob("*.png"))) == len(PAGES)
+    assert len(list(tmp_path.glob("*.png"))) == len(pages)
 
 
 def test_filters_are_in_the_address_and_come_back_with_it(site: Site, browser: Reader) -> None:
@@ -167,3 +171,21 @@ def test_without_scripts_everything_is_there(site: Site) -> None:
         browser.page.click("form[action*='/check'] button")
         browser.page.wait_for_url("**said=done_check")
         assert not browser.page.locator("#theme").is_visible()
+
+
+def test_an_application_is_synced_and_its_row_moves_by_itself(tmp_path: Path, browser: Reader) -> None:
+    with clusters(tmp_path, "cloud") as made:
+        made.apply(*made.everywhere(automated=None))
+        with open_front(made.configure()) as front, front.served() as url:
+            page = browser.page
+            made.until(lambda: any(one.sync == "OutOfSync" for one in facts.applications(front.desk)))
+            page.goto(f"{url}/applications/shop-cloud")
+            assert page.inner_text("h1").split() == ["shop-cloud", "OutOfSync", "Missing"]
+            assert "shop/shop" in page.inner_text("section:has(#h-drift)")
+            assert serious(page) == []
+            page.click("form[action*='/sync'] button")
+            page.wait_for_url("**said=done_sync")
+            page.goto(f"{url}/applications")
+            page.wait_for_selector("#rows tr:has-text('shop-cloud'):has-text('Synced'):has-text('Healthy')")
+            assert serious(page) == []
+    assert browser.complaints == []
