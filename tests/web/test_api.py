@@ -12,6 +12,7 @@ import pytest
 from tests.lab.front import Front, fleet
 from tests.lab.loop import open_lab
 from tests.lab.statements import statements
+from updater.web.ledger import ledger_of
 
 API = "/api/v1"
 
@@ -55,6 +56,7 @@ def test_what_the_reader_has_is_not_sent_again(front: Front) -> None:
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == etag
     front.look()
+    ledger_of(front.desk).kept.forget()  # what took long to make holds for a moment
     assert front.get(f"{API}/images", headers={"If-None-Match": etag}).status_code == 200
 
 

@@ -12,6 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from tests.lab.browser import Reader, needs_browser, reader
+from tests.lab.door import TOKEN, tokens_file
 from tests.lab.fleet import fleet as clusters
 from tests.lab.front import Front, fleet, open_front
 from tests.lab.loop import open_lab
@@ -171,6 +172,27 @@ def test_without_scripts_everything_is_there(site: Site) -> None:
         browser.page.click("form[action*='/check'] button")
         browser.page.wait_for_url("**said=done_check")
         assert not browser.page.locator("#theme").is_visible()
+
+
+def test_who_logs_in_by_a_token_can_act_and_log_out(tmp_path: Path, browser: Reader) -> None:
+    tokens = tokens_file(tmp_path)
+    with open_lab(tmp_path / "lab") as lab, fleet(lab, f"web: {{login: {{tokens: '{tokens}'}}}}\n") as front:
+        front.cycle()
+        with front.served() as url:
+            page = browser.page
+            page.goto(f"{url}/images/api")
+            page.wait_for_url("**/login?next=*")
+            assert serious(page) == []
+            page.fill("#token", TOKEN)
+            page.click("form[action='/login'] button")
+            page.wait_for_url("**/images/api")
+            page.fill("input[name=reason]", "by hand")
+            page.click("form[action*='/hold'] button")
+            page.wait_for_url("**/images/api?said=done_hold")
+            assert "by hand" in page.inner_text("dl.facts")
+            page.click("form[action*='/logout'] button")
+            page.goto(f"{url}/images/api")
+            page.wait_for_url("**/login?next=*")
 
 
 def test_an_application_is_synced_and_its_row_moves_by_itself(tmp_path: Path, browser: Reader) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import math
 import time
-from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -14,17 +13,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from updater import __version__
 from updater.config.web import Oidc
 from updater.web import oidc, tokens
 from updater.web.guard import cookies, onward, safe_next
+from updater.web.layout import drawn, say
 from updater.web.problems import problem
 from updater.web.sessions import Person
-from updater.web.words import WORDS, language_of
 
 if TYPE_CHECKING:
-    import jinja2
-
     from updater.web.guard import Guard
 
 MAX_FORM = 8 << 10  # bytes
@@ -48,7 +44,7 @@ async def _token(request: Request) -> Response:
         return RedirectResponse("/", 303)
     if wait := guard.tries.wait(address):
         seconds = math.ceil(wait)
-        words = _say(_language(request), "login_wait", seconds=seconds)
+        words = say(request, "login_wait", seconds=seconds)
         return _shown(request, "/", words, 429, headers={"retry-after": str(seconds)})
     body = b""
     async for chunk in request.stream():
@@ -64,7 +60,7 @@ async def _token(request: Request) -> Response:
     if found is None:
         guard.tries.failed(address)
         log.warning("login_refused", address=address)
-        return _shown(request, to, _say(_language(request), "login_unknown"), 401)
+        return _shown(request, to, say(request, "login_unknown"), 401)
     guard.tries.passed(address)
     return _begun(request, Person(found[0], may_act=True), tokens.proof(*found), RedirectResponse(to, 303))
 
@@ -181,38 +177,16 @@ def _address(request: Request) -> str:
     return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else host
 
 
-def _language(request: Request) -> str:
-    asked, kept = request.query_params.get("lang", ""), request.cookies.get("lang", "")
-    return language_of(asked, kept, request.headers.get("accept-language", ""))
-
-
-def _say(language: str, key: str, **values: object) -> str:
-    return WORDS[language][key].format(**values)
-
-
 def _shown(
     request: Request, to: str, why: str = "", status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
     """Draw the page, with why it is shown again."""
     if status >= 400 and "text/html" not in request.headers.get("accept", "text/html"):
         return problem(status, why, headers=headers)
-    login, language = _guard(request).web.login, _language(request)
+    login = _guard(request).web.login
     shown: dict[str, Any] = {
         "why": why, "next": to, "tokens": login is not None and login.tokens is not None,
         "oidc": login is not None and login.oidc is not None,
     }  # fmt: skip
-    page: dict[str, Any] = {
-        "t": partial(_say, language), "lang": language, "version": __version__, "place": "", "live": False,
-        "csrf": "", "person": None, "may_act": False, "said": "",
-    }  # fmt: skip
-    text = _template().render({**page, **shown})
+    text = drawn(request, "login.html", shown)
     return HTMLResponse(text, status, headers={"cache-control": "no-store", **(headers or {})})
-
-
-@cache
-def _template() -> jinja2.Template:
-    import jinja2  # comes with the first page
-
-    loader = jinja2.PackageLoader("updater.web")
-    made = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    return made.get_template("login.html")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlencode
 
@@ -15,21 +13,18 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from updater import __version__
 from updater.web import deeds, facts
 from updater.web.api import tagged
 from updater.web.deeds import Refusal
 from updater.web.drawing import timeline
+from updater.web.layout import HERE, drawn, language_for, say
 from updater.web.ledger import ledger_of
 from updater.web.models import Image, ImageDetail, ResourceFact
-from updater.web.words import WORDS, language_of
+from updater.web.words import WORDS
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-
     from updater.daemon.desk import Desk
 
-HERE = Path(__file__).parent
 ROWS = 100  # of one page of a list
 HTML = "text/html; charset=utf-8"
 FORM_BYTES = 8 << 10
@@ -43,7 +38,6 @@ SORTS: Mapping[str, Callable[[Image], Any]] = {
     "age": lambda one: (-(one.age or 0), one.name),
 }
 _PARAMETERS = ("q", "outcome", "reason", "registry", "label", "sort")
-_SHOWN = frozenset({*_PARAMETERS, "page", "before", "item", "cluster", "channel"})
 _FORMS: Mapping[str, tuple[str, ...]] = {"hold": ("until", "reason"), "approve": ("tag",), "rollback": ("to",)}
 _DEEDS: Mapping[tuple[str, str], Callable[..., Any]] = {
     **{
@@ -53,20 +47,6 @@ _DEEDS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("applications", "sync"): deeds.sync,
     ("notifications", "test"): deeds.test,
 }
-_WORD = re.compile(r"[a-z_]{1,40}")
-
-
-@cache
-def _environment() -> Environment:
-    """Return the templates; Jinja comes with the first page, for a daemon that nobody looks at does without."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    made = Environment(
-        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, auto_reload=False,
-    )  # fmt: skip
-    made.filters["urlencode"] = lambda text: quote(str(text), safe="/")
-    return made
 
 
 class Pages:
@@ -204,7 +184,7 @@ class Pages:
         return RedirectResponse(f"{back}?said=done_{deed}", 303)
 
     def _refused(self, request: Request, err: Refusal, back: str) -> Response:
-        values = {"title": self._words(request)["refused"], "detail": err.detail, "back": back}
+        values = {"title": say(request, "refused"), "detail": err.detail, "back": back}
         body = self._render(request, "refused.html", values, place="/", live=False)
         return HTMLResponse(body.replace(CSRF, _csrf(request)), err.status)
 
@@ -224,7 +204,7 @@ class Pages:
         """Return a page, as it was made since the last change for all who speak this language and may do as much."""
         person = request.state.person
         chosen = request.query_params.get("lang", "")
-        who = self._language(request), person.name, person.may_act
+        who = language_for(request), person.name, person.may_act
         key = "page", template, request.url.path, str(request.query_params), *who
 
         def make() -> bytes:
@@ -233,40 +213,17 @@ class Pages:
 
         body = ledger_of(self._desk).kept.get(self._desk.bell, key, make)
         if not body:
-            return self._refused(request, Refusal(404, self._words(request)["not_found"]), place)
-        drawn = tagged(request, body.replace(CSRF.encode(), _csrf(request).encode()), HTML)
-        drawn.headers["vary"] = "Accept-Language, Cookie"
+            return self._refused(request, Refusal(404, say(request, "not_found")), place)
+        page = tagged(request, body.replace(CSRF.encode(), _csrf(request).encode()), HTML)
+        page.headers["vary"] = "Accept-Language, Cookie"
         if chosen in WORDS:
-            drawn.set_cookie("lang", chosen, max_age=KEEP, samesite="strict")
-        return drawn
+            page.set_cookie("lang", chosen, max_age=KEEP, samesite="strict")
+        return page
 
     def _render(self, request: Request, template: str, values: Mapping[str, Any], *, place: str, live: bool) -> str:
-        said, person, words = request.query_params.get("said", ""), request.state.person, self._words(request)
-        web = self._desk.settings.web
-        return (
-            _environment()
-            .get_template(template)
-            .render(
-                t=partial(_say, words),
-                lang=self._language(request),
-                other=urlencode({**_kept(request), "lang": "en" if self._language(request) == "zh" else "zh"}),
-                version=__version__,
-                place=place,
-                live=live,
-                csrf=CSRF,
-                person=person if web and web.login else None,
-                may_act=person.may_act,
-                said=said if _WORD.fullmatch(said) and said in words else "",
-                **values,
-            )
-        )
-
-    def _language(self, request: Request) -> str:
-        asked, kept = request.query_params.get("lang", ""), request.cookies.get("lang", "")
-        return language_of(asked, kept, request.headers.get("accept-language", ""))
-
-    def _words(self, request: Request) -> Mapping[str, str]:
-        return WORDS[self._language(request)]
+        web, person = self._desk.settings.web, request.state.person
+        who = {"person": person if web and web.login else None, "may_act": person.may_act, "csrf": CSRF}
+        return drawn(request, template, {"place": place, "live": live, **who, **values})
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
@@ -301,11 +258,6 @@ async def _form(request: Request) -> dict[str, str]:
     return {key: values[0].strip() for key, values in found.items()}
 
 
-def _say(words: Mapping[str, str], key: str, **values: object) -> str:
-    """Return the words for a key; what has none is said as it is."""
-    return words[key].format(**values) if key in words else key
-
-
 def _tree(resources: Sequence[ResourceFact]) -> list[tuple[str, list[tuple[str, list[ResourceFact]]]]]:
     """Group objects by namespace and kind."""
 
@@ -328,11 +280,6 @@ def _link(query: Mapping[str, str], *, at: str = "/", page: int = 1, part: str =
     found = {key: value for key, value in query.items() if value}
     found |= ({"page": str(page)} if page > 1 else {}) | ({"part": part} if part else {})
     return f"{at}?{urlencode(found)}" if found else at
-
-
-def _kept(request: Request) -> dict[str, str]:
-    """Return what of an address stands for what is shown: it stays in another language too."""
-    return {key: value[:500] for key, value in request.query_params.items() if key in _SHOWN}
 
 
 def _number(text: str | None) -> int:
