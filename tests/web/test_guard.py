@@ -91,6 +91,13 @@ def test_on_loopback_whoever_asks_may_act_with_the_token_of_the_page() -> None:
     assert browser.post("/api/v1/images/api/hold", **{"x-csrf-token": first["csrf"]}).status == 200
 
 
+def test_a_query_of_very_many_fields_is_refused_and_no_bug() -> None:
+    """It is read before anybody is known, outside of what says a bug as a problem document."""
+    answer = Browser(Door(listen=OPEN)).post(f"/api/v1/images/api/hold?{'a=1&' * 150}", b"x", accept="*/*")
+    assert (answer.status, answer.reads) == (403, 0)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
 def test_the_cookie_of_this_machine_is_for_us_alone_and_set_once() -> None:
     browser = Browser(Door(listen=OPEN))
     [cookie] = browser.get("/").cookies
