@@ -12,6 +12,7 @@ import pytest
 
 from tests.lab.front import Front, fleet, open_front
 from tests.lab.loop import open_lab
+from updater.errors import StoreError
 from updater.secrets import remember
 from updater.store.polls import Poll
 from updater.web.ledger import ledger_of
@@ -100,6 +101,21 @@ def test_a_commit_is_shown_as_people_review_it(front: Front) -> None:
 def test_what_is_not_there_is_said_on_a_page(front: Front, path: str) -> None:
     answer = front.get(path, headers=HTML)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize("path", ["/?q=broken", "/history?item=broken", "/history/fleet/broken"])
+def test_a_state_that_cannot_be_read_is_said_on_a_page(
+    front: Front, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise StoreError("state: disk I/O error")
+
+    monkeypatch.setattr("updater.web.facts.images", broken)
+    monkeypatch.setattr("updater.store.chronicle.Chronicle.page", broken)
+    monkeypatch.setattr("updater.store.chronicle.Chronicle.of_commit", broken)
+    answer = front.get(path, headers=HTML)
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert "state: disk I/O error" in answer.text
 
 
 def test_who_has_a_page_already_is_told_so(front: Front) -> None:

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from updater.errors import StoreError
 from updater.web import deeds, facts
 from updater.web.api import tagged
 from updater.web.deeds import Refusal
@@ -211,7 +212,10 @@ class Pages:
             found = values()
             return self._render(request, template, found, place=place, live=live).encode() if found is not None else b""
 
-        body = ledger_of(self._desk).kept.get(self._desk.bell, key, make)
+        try:
+            body = ledger_of(self._desk).kept.get(self._desk.bell, key, make)
+        except StoreError as err:
+            return self._refused(request, Refusal(503, str(err)), place)
         if not body:
             return self._refused(request, Refusal(404, say(request, "not_found")), place)
         page = tagged(request, body.replace(CSRF.encode(), _csrf(request).encode()), HTML)
