@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +139,13 @@ def test_texts_from_outside_are_texts(front: Front) -> None:
         assert "&lt;script&gt;" in said
     finally:
         front.daemon.known["gone"] = poll
+
+
+def test_no_text_from_outside_is_taken_for_the_place_of_a_token(front: Front) -> None:
+    """A link to elsewhere with the reader's token in it would give it away."""
+    assert 'value="csrf-of-the-reader"' in page(front, "/?q=csrf-of-the-reader")
+    command = [sys.executable, "-c", "from updater.web.pages import CSRF; print(CSRF)"]
+    assert subprocess.check_output(command, text=True).strip() != CSRF  # nor can anybody look it up
 
 
 def test_a_secret_that_slipped_into_a_text_is_blanked(front: Front) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 ROWS = 100  # of one page of a list
 HTML = "text/html; charset=utf-8"
 FORM_BYTES = 8 << 10
-CSRF = "csrf-of-the-reader"  # stands in what is kept, in the place of each reader's own
+CSRF = secrets.token_urlsafe(32)  # stands in what is kept, in the place of each reader's own; no text can hold it
 KEEP = 365 * 86400  # seconds that a chosen language is kept
 WEIGHT = {name: at for at, name in enumerate(("failed", "held", "available", "unknown", "updated", "up_to_date"))}
 SORTS: Mapping[str, Callable[[Image], Any]] = {
