@@ -135,6 +135,22 @@ def test_a_new_configuration_is_taken_up_and_a_broken_one_changes_nothing(path: 
         assert daemon.stop() == 0
 
 
+def test_another_address_to_listen_on_needs_a_restart(path: WholePath) -> None:
+    """Who needs no login hangs on it: a file that says loopback must not open what others reach."""
+    path.variables["UPDATER_LISTEN"] = ""
+    images = [path.entry("acme/api", range="1.x", **QUICK)]
+    path.configure(images, web={"listen": "127.0.0.1:0"})
+    with running(path) as daemon:
+        daemon.wait("decided", outcome="up_to_date")
+        path.configure(images, web={"listen": "[::1]:0"})
+        [problem] = daemon.wait("config_rejected")["problems"]
+        assert "web.listen" in problem
+        assert "a restart" in problem
+        path.configure(images, web={"listen": "127.0.0.1:0", "public_url": "http://updater.example.com"})
+        daemon.wait("config_loaded")
+        assert daemon.stop() == 0
+
+
 def test_a_registry_that_fails_is_said_once_and_its_recovery_too(path: WholePath) -> None:
     bare = path.create("second", {"down.yaml": manifest("127.0.0.1:1/acme/down", "1.0.0")})
     before = head(bare)

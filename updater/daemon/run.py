@@ -33,6 +33,7 @@ from updater import __version__
 from updater.config.images import Item
 from updater.config.load import Rejected, changed, load
 from updater.config.settings import Settings
+from updater.config.web import LISTEN
 from updater.daemon import heartbeat
 from updater.daemon.agenda import Agenda
 from updater.daemon.build import Counting, build, prepare, unusable
@@ -399,6 +400,8 @@ class Daemon:
         try:
             if self._read.data != self._first.data or state_url(self._read) != state_url(self._first):
                 raise ConfigError([Problem(str(self._path), 0, 0, "data, state", "another place", "a restart")])
+            if _listen(self._read) != _listen(self._first):  # who need no login hangs on it
+                raise ConfigError([Problem(str(self._path), 0, 0, "web.listen", "another address", "a restart")])
             return self._generation(self._read)
         except ConfigError:
             raise
@@ -444,6 +447,10 @@ class Daemon:
 def _is_news(before: Poll | None, now: Poll) -> bool:
     """Whether a look found something else than the one before it."""
     return before is None or replace(before, at=now.at) != now
+
+
+def _listen(settings: Settings) -> str:
+    return settings.web.listen if settings.web else LISTEN
 
 
 @contextmanager
