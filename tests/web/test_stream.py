@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import pytest
 from tests.lab.front import Front, fleet
 from tests.lab.loop import open_lab
 from updater.web import stream
+from updater.web.serve import CLOSING
 
 PATIENCE = 20.0  # seconds for one word; they take half of one
 
@@ -111,6 +113,18 @@ def test_streams_are_counted_and_end_with_their_readers(front: Front, monkeypatc
         assert not front.desk.bell._listeners
         with listening(url, **{"Last-Event-ID": "x.1"}) as heard:
             assert heard.word("images")["all"] is True
+
+
+def test_streams_end_with_the_server_and_without_a_word(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+    """Uvicorn cuts what does not end by itself, and logs a traceback for each."""
+    front.look()
+    with ExitStack() as stack:
+        with front.served() as url:
+            for _ in range(5):
+                stack.enter_context(listening(url))
+            start = time.monotonic()
+        assert time.monotonic() - start < CLOSING
+    assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []
 
 
 def test_what_a_slow_reader_missed_is_one_word() -> None:

@@ -12,6 +12,7 @@ import uvicorn
 
 from updater.config.web import WebSettings
 from updater.daemon.desk import Desk
+from updater.web import stream
 from updater.web.app import application
 
 BACKLOG = 128
@@ -20,6 +21,14 @@ MOST_OPEN = 500  # requests and streams at once; more are answered 503
 HEAD = 32 << 10  # bytes of a request's head
 
 log = structlog.get_logger()
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams first: they would last until they are cut, each with a traceback."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        stream.end()
+        await super().shutdown(sockets)
 
 
 @contextmanager
@@ -33,7 +42,7 @@ def serve(desk: Desk) -> Iterator[None]:
         yield
         return
     host, port = listening.getsockname()[:2]
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             application(desk, port),
             access_log=False,

@@ -70,6 +70,12 @@ class _Reader:
         self._waits: Change = {}
         self._mark = ""
         self.ready = asyncio.Event()
+        self.over = False
+
+    def end(self) -> None:
+        """Have the stream end after what waits."""
+        self.over = True
+        self.ready.set()
 
     def put(self, change: Change, at: str) -> None:
         self._waits, self._mark = joined(self._waits, change), at
@@ -128,6 +134,11 @@ class Hub:
             if self._task is not None:
                 self._task.cancel()
             self._task = None
+
+    def end(self) -> None:
+        """End all streams: who reads comes again, here or where the next process is."""
+        for reader in self._readers:
+            reader.end()
 
     def _missed(self, since: str) -> Change:
         started, _, serial = since.rpartition(".")
@@ -226,7 +237,7 @@ async def _told(hub: Hub, since: str) -> AsyncIterator[bytes]:
     reader = hub.join(since)
     try:
         yield b"retry: 3000\n\n"
-        while (left := end - asyncio.get_running_loop().time()) > 0:
+        while not reader.over and (left := end - asyncio.get_running_loop().time()) > 0:
             try:
                 async with asyncio.timeout(min(BEAT, left)):
                     await reader.ready.wait()
@@ -236,6 +247,12 @@ async def _told(hub: Hub, since: str) -> AsyncIterator[bytes]:
                 yield reader.take()
     finally:
         hub.leave(reader)
+
+
+def end() -> None:
+    """End the streams of the running loop."""
+    if hub := _hubs.get(asyncio.get_running_loop()):
+        hub.end()
 
 
 routes = [Route(f"{BASE}/stream", stream)]
