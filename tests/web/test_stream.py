@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from tests.lab.front import Front, fleet
 from tests.lab.loop import open_lab
+from updater.web import serve as serving
 from updater.web import stream
 from updater.web.serve import CLOSING
 
@@ -140,3 +142,29 @@ def test_a_stream_that_is_silent_says_so(front: Front, monkeypatch: pytest.Monke
     monkeypatch.setattr(stream, "BEAT", 0.05)
     with front.served() as url, listening(url) as heard:
         assert next(line for line in heard.lines if line.startswith(":")) == ": still here"
+
+
+def test_who_connects_and_asks_nothing_keeps_nobody_out(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream, which asked, stays."""
+    monkeypatch.setattr(serving, "UNASKED", 0.3)
+    with front.served() as url, ExitStack() as closing:
+        host, _, port = url.removeprefix("http://").partition(":")
+        silent, slow, streaming = (
+            closing.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE)) for _ in range(3)
+        )
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        streaming.sendall(b"GET /api/v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert streaming.recv(12) == b"HTTP/1.1 200"
+        assert (silent.recv(1), slow.recv(1)) == (b"", b"")
+        assert still_open(streaming)
+
+
+def still_open(connection: socket.socket) -> bool:
+    """Read what there is, and say whether more may come."""
+    connection.settimeout(0.2)
+    try:
+        while connection.recv(4096):
+            pass
+    except TimeoutError:
+        return True
+    return False

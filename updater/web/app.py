@@ -32,6 +32,7 @@ def application(desk: Desk, port: int) -> ASGIApp:
         routes=routes,
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
+    app.router.redirect_slashes = False  # it would lead to an address made of what the reader calls us
     app.state.desk = desk
     app.state.guard = guard = Guard(app, desk, port)
     return guard

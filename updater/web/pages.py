@@ -207,7 +207,7 @@ class Pages:
         person = request.state.person
         chosen = request.query_params.get("lang", "")
         who = language_for(request), person.name, person.may_act
-        key = "page", template, request.url.path, str(request.query_params), *who
+        key = "page", template, request.scope["path"], str(request.query_params), *who
 
         def make() -> bytes:
             found = values()

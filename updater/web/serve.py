@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 
 import structlog
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from updater.config.web import WebSettings
 from updater.daemon.desk import Desk
@@ -18,9 +20,23 @@ from updater.web.app import application
 BACKLOG = 128
 CLOSING = 2  # seconds that answers under way get at the end
 MOST_OPEN = 500  # requests and streams at once; more are answered 503
+UNASKED = 5.0  # seconds in which the head of the first request is there
 HEAD = 32 << 10  # bytes of a request's head
 
 log = structlog.get_logger()
+
+
+class _Connection(H11Protocol):
+    """Closes a connection on which nothing was asked for a while: many of those would keep everybody else out."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the head of a request."""
+        super().connection_made(transport)
+        self.loop.call_later(UNASKED, self._judge, transport)
+
+    def _judge(self, transport: asyncio.Transport) -> None:
+        if self.cycle is None:
+            transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -50,6 +66,7 @@ def serve(desk: Desk) -> Iterator[None]:
             lifespan="off",
             server_header=False,
             proxy_headers=False,
+            http=_Connection,
             limit_concurrency=MOST_OPEN,
             h11_max_incomplete_event_size=HEAD,
             timeout_graceful_shutdown=CLOSING,

@@ -206,7 +206,8 @@ def _trace(desk: Desk, ledger: Ledger, item: Item, poll: Poll | None) -> tuple[l
     tags = Tags(desk.database)
     name = item.exact.name if item.exact else ""
     if not name:
-        fitting = [image for image in tags.images() if matches(item, image)]
+        others = {one.exact.name for one in desk.settings.items if one.exact}  # have an entry of their own
+        fitting = [image for image in tags.images() if matches(item, image) and image not in others]
         if len(fitting) != 1:
             return [], 0, f"{item.image} means {len(fitting)} images that were listed; their tags are not one list"
         [name] = fitting
