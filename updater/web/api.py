@@ -19,6 +19,7 @@ from updater.errors import StoreError
 from updater.model.event import Kind
 from updater.store.outbox import State
 from updater.web import deeds, facts
+from updater.web.bodies import body_of
 from updater.web.deeds import Refusal
 from updater.web.ledger import ledger_of
 from updater.web.models import (
@@ -361,9 +362,10 @@ def _rendered(desk: Desk, one: Get, path: Params, query: BaseModel) -> bytes | N
 
 def _doing(one: Post) -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
-        raw = await _body(request)
-        if isinstance(raw, Response):
-            return raw
+        raw = await body_of(request, MAX_BODY)
+        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if raw and media != "application/json":
+            return problem(415, "expected a body of application/json")
         try:
             body = one.body.model_validate_json(raw or b"{}")
         except ValidationError as err:
@@ -383,19 +385,6 @@ def _do(one: Post, request: Request, body: BaseModel) -> Response:
         return problem(503, str(err))
     later = one.later or getattr(done, "state", "") == "under_way"
     return JSONResponse(done.model_dump(mode="json"), 202 if later else 200)
-
-
-async def _body(request: Request) -> bytes | Response:
-    """Return the body, no more of it than is allowed; or what refuses it."""
-    found = bytearray()
-    async for chunk in request.stream():
-        found += chunk
-        if len(found) > MAX_BODY:
-            return problem(413, f"the body is larger than {MAX_BODY} bytes", headers={"connection": "close"})
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if found and media != "application/json":
-        return problem(415, "expected a body of application/json")
-    return bytes(found)
 
 
 def _invalid(status: int, err: ValidationError) -> Response:

@@ -6,7 +6,6 @@ import ipaddress
 import math
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 import structlog
 from starlette.requests import Request
@@ -15,6 +14,7 @@ from starlette.routing import Route
 
 from updater.config.web import Oidc
 from updater.web import oidc, tokens
+from updater.web.bodies import form_of
 from updater.web.guard import cookies, onward, safe_next
 from updater.web.layout import drawn, say
 from updater.web.problems import problem
@@ -23,7 +23,6 @@ from updater.web.sessions import Person
 if TYPE_CHECKING:
     from updater.web.guard import Guard
 
-MAX_FORM = 8 << 10  # bytes
 UNDER_WAY = 600.0  # seconds that a login at a provider may take
 log = structlog.get_logger()
 
@@ -46,17 +45,9 @@ async def _token(request: Request) -> Response:
         seconds = math.ceil(wait)
         words = say(request, "login_wait", seconds=seconds)
         return _shown(request, "/", words, 429, headers={"retry-after": str(seconds)})
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM:
-            return problem(413, f"expected a form of {MAX_FORM} bytes at most")
-    try:
-        form = parse_qs(body.decode(), max_num_fields=10)
-    except ValueError:
-        return problem(400, "expected a form")
-    to = safe_next(form.get("next", ["/"])[0])
-    found = guard.tokens.whose(guard.web.login.tokens, form.get("token", [""])[0].strip())
+    form = await form_of(request)
+    to = safe_next(form.get("next"))
+    found = guard.tokens.whose(guard.web.login.tokens, form.get("token", ""))
     if found is None:
         guard.tries.failed(address)
         log.warning("login_refused", address=address)

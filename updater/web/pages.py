@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, urlencode
+from urllib.parse import quote, urlencode
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -17,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from updater.errors import StoreError
 from updater.web import deeds, facts
 from updater.web.api import tagged
+from updater.web.bodies import form_of
 from updater.web.deeds import Refusal
 from updater.web.drawing import timeline
 from updater.web.layout import HERE, drawn, language_for, say
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
 ROWS = 100  # of one page of a list
 HTML = "text/html; charset=utf-8"
-FORM_BYTES = 8 << 10
 CSRF = secrets.token_urlsafe(32)  # stands in what is kept, in the place of each reader's own; no text can hold it
 KEEP = 365 * 86400  # seconds that a chosen language is kept
 WEIGHT = {name: at for at, name in enumerate(("failed", "held", "available", "unknown", "updated", "up_to_date"))}
@@ -173,7 +174,7 @@ class Pages:
         name, deed = request.path_params["name"], request.path_params["deed"]
         back = "/notifications" if kind == "notifications" else _at(kind, name)
         try:
-            form = await _form(request)
+            form = await form_of(request)
             do = _DEEDS.get((kind, deed))
             if do is None:
                 raise Refusal(404, f"there is no {deed} of {kind}")
@@ -181,6 +182,8 @@ class Pages:
             done = await run_in_threadpool(do, self._desk, request.state.person, name, **given)
             if deed == "test" and not done["delivered"]:
                 raise Refusal(502, " ".join(filter(None, (done["code"], done["said"], done["meaning"]))))
+        except HTTPException as err:
+            return self._refused(request, Refusal(err.status_code, err.detail), back)
         except Refusal as err:
             return self._refused(request, err, back)
         return RedirectResponse(f"{back}?said=done_{deed}", 303)
@@ -247,20 +250,6 @@ def routes(desk: Desk) -> list[BaseRoute]:
         Route("/images/{name:path}", pages.image),
         Route("/applications/{name:path}", pages.application),
     ]
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """Read a form, of so many bytes at most. Raises Refusal."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > FORM_BYTES:
-            raise Refusal(413, f"a form has at most {FORM_BYTES} bytes")
-    try:
-        found = parse_qs(body.decode(), max_num_fields=20)
-    except ValueError:
-        raise Refusal(400, "it is not a form") from None
-    return {key: values[0].strip() for key, values in found.items()}
 
 
 def _tree(resources: Sequence[ResourceFact]) -> list[tuple[str, list[tuple[str, list[ResourceFact]]]]]:
