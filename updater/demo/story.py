@@ -335,6 +335,7 @@ def _read(stream: IO[str], events: queue.Queue[dict[str, Any]]) -> None:
 
 
 def _wait_for_interrupt(events: queue.Queue[dict[str, Any]]) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends as by Ctrl-C: nothing is left behind
     try:
         while (event := events.get()).get("event") != "ended":
             _print_event(event)
