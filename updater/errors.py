@@ -7,6 +7,7 @@
     │   ├── NoRevision     the remote answered, and has no such branch or tag
     │   ├── PushRejected   someone else pushed first: read the new head and decide again
     │   └── PushRefused    a hook or a protected branch said no: the same push would be refused again
+    ├── ForgeError         the world's bad day at a forge's API; `refused` says that asking the same again is useless
     ├── ClusterError       the world's bad day at a cluster; `retry_at` says when asking again makes sense
     │   ├── Unreachable    no usable answer: network, TLS, too late, 5xx, too many requests, or it is down
     │   ├── Denied         the login, or its rights
@@ -80,6 +81,18 @@ class PushRejected(GitError):
 
 class PushRefused(GitError):
     """The remote read our commit and would not have it; trying the same again is useless."""
+
+
+class ForgeError(UpdaterError):
+    """What was asked, of which forge, and what came back.
+
+    `retry_at` says when asking again makes sense, where the forge told; `refused` that no retry mends it: the login,
+    its rights, or what was asked.
+    """
+
+    def __init__(self, message: str, *, retry_at: datetime | None = None, refused: bool = False) -> None:
+        super().__init__(message)
+        self.retry_at, self.refused = retry_at, refused
 
 
 class ClusterError(UpdaterError):

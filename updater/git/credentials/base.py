@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from updater.plugins import Member
+
+if TYPE_CHECKING:
+    from updater.transport.http import Http
 
 NOT_YET = frozenset({"github_app"})  # kinds of the contract that are not built
 
@@ -16,11 +19,22 @@ class Login:
     """What one git process needs to log in; never printed.
 
     `header` is a whole HTTP header line; `private_key` and `known_hosts` are the text of the files that ssh reads.
+    `token` is what the API of a forge takes; empty where this login is none there.
     """
 
     header: str = field(default="", repr=False)
     private_key: str = field(default="", repr=False)
     known_hosts: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a login is used: the path of the repository at its forge, the address of the forge's API, and a way there."""
+
+    repository: str
+    api: str
+    http: Http
 
 
 class GitCredentials(Member):
@@ -28,6 +42,14 @@ class GitCredentials(Member):
 
     schemes: ClassVar[frozenset[str]]
 
+    def at(self, place: Place) -> GitCredentials:  # noqa: ARG002
+        """Return what logs in at this place; most logins are the same everywhere."""
+        return self
+
     @abstractmethod
     def login(self) -> Login:
-        """Resolve the secrets as they are now. Raises SecretError."""
+        """Resolve the secrets as they are now. Raises SecretError; ForgeError where a login is asked for somewhere."""
+
+    def renew(self, refused: Login) -> bool:  # noqa: ARG002
+        """Forget a login that was refused, and say whether the next one is another."""
+        return False

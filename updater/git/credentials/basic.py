@@ -24,7 +24,8 @@ class Basic(GitCredentials):
 
     def login(self) -> Login:
         """Resolve the password as it is now. Raises SecretError."""
-        return Login(header=basic_header(self.username, self.password.resolve()))
+        password = self.password.resolve()
+        return Login(header=basic_header(self.username, password), token=password)
 
 
 def basic_header(username: str, password: str) -> str:

@@ -24,4 +24,5 @@ class Token(GitCredentials):
 
     def login(self) -> Login:
         """Resolve the token as it is now. Raises SecretError."""
-        return Login(header=basic_header(self.username, self.token.resolve()))
+        token = self.token.resolve()
+        return Login(header=basic_header(self.username, token), token=token)

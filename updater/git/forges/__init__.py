@@ -1,0 +1,1 @@
+"""Forges, one file a kind: what they do for a repository beyond Git."""
