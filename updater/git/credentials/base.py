@@ -30,7 +30,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a login is used: the path of the repository at its forge, the address of the forge's API, and a way there."""
+    """Where a login is used: the path of a repository at its forge, the address of the forge's API, and a way there."""
 
     repository: str
     api: str
