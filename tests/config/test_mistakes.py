@@ -408,11 +408,7 @@ NOT_YET = [
     ("defaults: {§verify: null}\n", "defaults.verify"),
     (IMAGE % "update: [{§bump: {}}]", "images[0].update[0].bump"),
     (IMAGE % "update: [{§editor: {}}]", "images[0].update[0].editor"),
-    (IMAGE % "update: [{§write_back: {kind: push}}]", "images[0].update[0].write_back"),
     (REPOSITORY % "§signing: null", "repositories[0].signing"),
-    (REPOSITORY % "commit: {§batch: 0s}", "repositories[0].commit.batch"),
-    (REPOSITORY % "commit: {§subject: x}", "repositories[0].commit.subject"),
-    (REPOSITORY % "commit: {§body: x}", "repositories[0].commit.body"),
     (REGISTRY % "aliases: [{name: a.example.com, §must_exist: true}]", "registries[0].aliases[0].must_exist"),
 ]
 
@@ -429,10 +425,6 @@ WORDS_NOT_YET = [
     (REGISTRY % "credentials: {kind: §ecr, region: x}", "registries[0].credentials.kind", "ecr"),
     (GIT_HOST % "credentials: {kind: §github_app, app_id: 1}", "git_hosts[0].credentials.kind", "github_app"),
     (REPOSITORY % "credentials: {kind: §github_app, app_id: 1}", "repositories[0].credentials.kind", "github_app"),
-    (REPOSITORY % "commit: {group_by: §image}", "repositories[0].commit.group_by", "image"),
-    (REPOSITORY % "commit: {group_by: §team}", "repositories[0].commit.group_by", "team"),
-    (REPOSITORY % "write_back: {kind: §pull_request, title: x}", "repositories[0].write_back.kind", "pull_request"),
-    (REPOSITORY % "write_back: {kind: §branch}", "repositories[0].write_back.kind", "branch"),
 ]
 
 
@@ -558,3 +550,22 @@ def test_names_of_entries_with_other_mistakes_still_count(tmp_path: Path) -> Non
     """One slip in a repository must not make every image that names it a mistake."""
     text = REPOSITORY % "colour: red" + IMAGE % "update: [{repository: fleet}]"
     assert [found for _, found, _ in rows(tmp_path, text)] == ["unknown key `colour`"]
+
+
+@pytest.mark.parametrize(
+    ("file", "found", "expected"),
+    [
+        ("commit: {group_by: §team}", "unknown label 'team'", "one of cycle, image, path"),
+        ("commit: {subject: §'{{ nobody }}'}", "unknown name `nobody` in line 1", "one of"),
+        ("commit: {body: §' '}", "' '", "a Jinja template that says something"),
+        ("write_back: {kind: branch, branch: §'{{ subject }}'}", "unknown name `subject` in line 1", "one of"),
+        ("write_back: {kind: branch, branch: §'a..{{ group }}'}", "'a..{{ group }}'", "a template of a branch's name"),
+        ("write_back: {kind: §merge_request}", "'merge_request'", "one of branch, pull_request, push"),
+        ("write_back: {kind: branch, §title: x}", "unknown key `title`", "one of branch, kind"),
+    ],
+)
+def test_ways_to_write_are_checked(tmp_path: Path, file: str, found: str, expected: str) -> None:
+    text, at = marked(REPOSITORY % file)
+    [(where, said, wanted)] = rows(tmp_path, text)
+    assert (where.partition(" ")[0], said) == (f"updater.yaml:{at}", found)
+    assert wanted.startswith(expected)

@@ -27,7 +27,9 @@ OWN = {
     "RepositorySettings",
     "Route",
     "SyncSettings",
-    "WriteBack",
+    "BranchBack",
+    "Push",
+    "PullRequestBack",
 }
 
 

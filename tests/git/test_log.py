@@ -124,8 +124,10 @@ def test_history_that_is_too_large_loses_its_oldest(one: Room, monkeypatch: pyte
 def test_paths_that_look_like_anything_are_told_apart() -> None:
     """A message, a name and a path may hold whatever but NUL, the line end before the first path is git's."""
     revision = b"a" * 40
-    first = b"\0".join([b"", revision, b"1", b"", b"", b"\n\n", b"", b"\n\nodd", b"b" * 40, b"2", b"\xff", b"n", b""])
-    rows = parse_log(first + b"\0".join([b"", revision, b"2", b"N", b"e", b"m", b"", b""]))
+    first = b"\0".join(
+        [b"", revision, b"1", b"", b"", b"", b"\n\n", b"", b"\n\nodd", b"b" * 40, b"2", b"\xff", b"n", b""]
+    )
+    rows = parse_log(first + b"\0".join([b"", revision, b"2", b"N", b"e", b"c", b"m", b"", b""]))
     assert FORMAT[0] == "-z"
     assert [(row.at.timestamp(), row.author, row.files) for row in rows] == [
         (1.0, "", ("\nodd", "b" * 40, "2", "n")),

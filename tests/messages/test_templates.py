@@ -148,7 +148,7 @@ def test_each_service_escapes_in_its_own_way_with_one_template() -> None:
         ("{{ spots }}", "`spots` in place of a text in line 1", "a part of it, or a `for` over it"),
         ("{{ labels }}", "`labels` in place of a text in line 1", "a part of it"),
         ("{% for s in spots %}{{ s }}{% endfor %}", "a place in place of a text in line 1", "a part of it"),
-        ("{% for c in why %}{{ c }}{% endfor %}", "`for` over a text in line 1", "`images`, `spots` or `labels`"),
+        ("{% for c in why %}{{ c }}{% endfor %}", "`for` over a text in line 1", "`images` or `labels` or `spots`"),
         ("{% for a, b in spots %}{% endfor %}", "`for` with several names in line 1", "one name"),
         ("{{ 'a' if kind }}", "`if` without `else` in line 1", "`a if b else c`"),
         ("{{ why|join('x') }}", "filter `join` of a text in line 1", "a list before it"),

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from updater.config.base import MAX_TEXT, Section, is_host
 from updater.config.repositories import Branch
+from updater.config.write_back import WriteBack
 from updater.model.durations import Duration, Interval, duration
 from updater.model.event import Subject
 from updater.model.image import DOCKER_HUB, ImageRef
@@ -31,7 +32,8 @@ class Item:
     `name` is `api` or `api/prod`, `image_name` then `api` in both. `image` is as written. `exact` is the canonical
     image, None for a pattern, and `pattern` the canonical pattern (`*` within a segment, `**` across, `?` one
     character), None for an exact image. `repository` and `branch` None mean every repository, and its own branch.
-    Without `write` references are read as current and never changed. Intervals are seconds.
+    Without `write` references are read as current and never changed. `write_back` None means that of the repository.
+    Intervals are seconds.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Item:
     pattern: str | None = None
     image_name: str = ""
     windows: tuple[Window, ...] = ()
+    write_back: WriteBack | None = None
 
     @property
     def subject(self) -> Subject:
@@ -93,6 +96,7 @@ class ItemEntry(Behaviour):
     repository: str | None = Field(None, description="a repository's name; null: every repository")
     branch: Branch | None = Field(None, description="null: the repository's branch")
     paths: tuple[Glob, ...] = Field(ALL_PATHS, min_length=1, description="gitignore-style globs from the root")
+    write_back: WriteBack | None = Field(None, description="null: that of the repository")
 
 
 class Defaults(Behaviour):

@@ -121,6 +121,7 @@ class Items:
                 labels=dict(_labels(below)),
                 suspend=whole.suspend,
                 windows=whole.windows,
+                write_back=where.write_back,
             )
         )
 

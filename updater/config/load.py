@@ -22,6 +22,7 @@ from updater.config.repositories import GitHost, RepositorySettings, below, fits
 from updater.config.settings import Document, Settings
 from updater.config.sources import Sources, is_glob
 from updater.config.tree import Map, Mark, Seq, Text, kind_of
+from updater.config.write_back import CYCLE, IMAGE, PATH
 from updater.errors import ConfigError, Problem
 from updater.secrets import SecretRef
 
@@ -132,6 +133,7 @@ def _complete(tree: Map, environ: Mapping[str, str], files: Sources, problems: l
     unique(_registry_names(tree.get("registries")), problems)
     names = unique(_repository_names(tree.get("repositories")), problems)
     items = Items(registries, names, problems).read(tree.get("defaults"), tree.get("images"))
+    problems += _strange_labels(tree.get("repositories"), items)
     problems += _strange_repositories(tree.get("applications"), names)
     notifications = _notifications(tree.get("notifications"), network, names, problems)
     web = _web(tree.get("web"), problems)
@@ -189,6 +191,16 @@ def _host_names(entries: object) -> Iterator[tuple[str, Mark]]:
     for entry in maps(entries):
         if name := _host_name(entry):
             yield name, entry.marks["host"]
+
+
+def _strange_labels(repositories: object, items: Collection[Item]) -> Iterator[Problem]:
+    """Refuse to group by a label that no image has."""
+    known = {CYCLE, IMAGE, PATH, *(label for item in items for label in item.labels)}
+    for entry in maps(repositories):
+        commit = entry.get("commit")
+        by = commit.get("group_by") if isinstance(commit, Map) else None
+        if isinstance(commit, Map) and isinstance(by, Text) and by not in known:
+            yield unknown("label", by, known, commit.marks["group_by"])
 
 
 def _names(entries: object) -> Iterator[tuple[str, Mark]]:

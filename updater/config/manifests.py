@@ -37,8 +37,9 @@ from pydantic_core import PydanticCustomError
 from updater.config.base import has_password, http_url
 from updater.config.delivery import folder
 from updater.config.problems import EXPECTED, LATER, MAX_SHOWN, models, pattern
-from updater.config.repositories import branch_name, is_plain, same
+from updater.config.repositories import is_plain, same
 from updater.config.spots import Spot, manifests
+from updater.config.write_back import branch_name
 from updater.errors import ManifestError, Problem
 from updater.git.urls import check_url, parse
 from updater.model import application as nouns

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from updater.config.base import Section, has_password, refusal, without_default
 from updater.config.network import Network
+from updater.config.write_back import CommitSettings, Push, WriteBack, branch_name
 from updater.git.credentials.base import GitCredentials
 from updater.git.urls import Address, check_url, parse
 from updater.plugins import members, one_of
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 else:
     AnyCredentials = one_of(GitCredentials)
 
-_BRANCH = re.compile(r"(?!-)(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)))[^\s~^:?*\[\\\x00-\x20\x7f]+(?<![/.])")
 _LINE = re.compile(r"[^\x00-\x1f\x7f<>]+")
 REVISION = "{revision}"
 _COMMIT_URL = f"an address such as https://git.example.com/fleet/commit/{REVISION}"
@@ -47,13 +47,6 @@ _FORGES: Mapping[str, tuple[str, str]] = {
     "gitea.": ("src/commit", "L"),
     "forgejo.": ("src/commit", "L"),
 }
-
-
-def branch_name(value: str) -> str:
-    """Check the name of a branch by the rules of git check-ref-format. Raises ValueError."""
-    if not _BRANCH.fullmatch(value):
-        raise ValueError("expected the name of a branch")
-    return value
 
 
 def clean_line(value: str) -> str:
@@ -117,19 +110,6 @@ class Author(Section):
     email: Line = Field("updater@localhost", description="address of author and committer")
 
 
-class CommitSettings(Section):
-    """How changes become commits."""
-
-    group_by: Literal["cycle"] = Field("cycle", description="one commit a repository and branch a cycle")
-    sign_off: bool = Field(default=False, description="add a Signed-off-by line")
-
-
-class WriteBack(Section):
-    """How commits reach the branch."""
-
-    kind: Literal["push"] = Field("push", description="push to the branch itself")
-
-
 class GitHost(Section):
     """A login and a way for every repository below an address; of several addresses the longest counts."""
 
@@ -157,7 +137,7 @@ class RepositorySettings(Section):
     insecure: bool = Field(default=False, description="allow plain HTTP beyond loopback")
     author: Author = Field(Author(), description="who commits")
     commit: CommitSettings = Field(CommitSettings(), description="how changes become commits")
-    write_back: WriteBack = Field(WriteBack(), description="how commits reach the branch")
+    write_back: WriteBack = Field(Push(), description="how commits reach the branch")
     commit_url: CommitTemplate | None = Field(
         None, description=f"where people see a commit, with {REVISION} in it; null: guessed for the known forges"
     )

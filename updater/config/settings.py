@@ -36,18 +36,15 @@ NOT_YET: Mapping[str, frozenset[str]] = {
     "registries[].aliases[]": frozenset({"must_exist"}),
     "registries[].credentials.kind": REGISTRY_LOGINS,
     "repositories[]": frozenset({"signing"}),
-    "repositories[].commit": frozenset({"batch", "subject", "body"}),
-    "repositories[].commit.group_by": frozenset({"*"}),
     "repositories[].credentials.kind": GIT_LOGINS,
-    "repositories[].write_back.kind": frozenset({"branch", "pull_request"}),
     "defaults": _IMAGE,
     "defaults.policy.kind": POLICIES,
     "defaults.update[].policy.kind": POLICIES,
     "images[].policy.kind": POLICIES,
     "images[].update[].policy.kind": POLICIES,
     "images[]": _IMAGE,
-    "images[].update[]": _IMAGE | {"write_back", "bump", "editor"},
-    "defaults.update[]": _IMAGE | {"write_back", "bump", "editor"},
+    "images[].update[]": _IMAGE | {"bump", "editor"},
+    "defaults.update[]": _IMAGE | {"bump", "editor"},
 }
 """Keys of a mapping, or words of a field, that the contract knows and a later version builds; `*` is any word."""
 

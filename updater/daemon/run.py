@@ -301,7 +301,7 @@ class Daemon:
                 log.exception("cycle_failed")  # our own bug: said with its trace, and the others go on
 
     def _look(self, now: _Generation, due: list[Item], at: datetime) -> None:
-        report = update(now.world, due, at)
+        report = update(now.world, due, at, patient=True)
         self.written.extend(commit.revision for commit in report.commits)
         try:
             self.metrics.cycle(report, now.world.memory().tags, datetime.now(UTC))
@@ -318,6 +318,8 @@ class Daemon:
         pauses = {p.item: (p.retry_at - at).total_seconds() for p in polls.values() if p.retry_at}
         failures = {p.item: p.failures for p in polls.values()}
         now.agenda.done(due, failures, pauses, time.monotonic())
+        for name, until in report.collected.items():
+            now.agenda.hint(name, time.monotonic(), max(0.0, (until - at).total_seconds()))
         before = [self.known.get(name) for name in polls]
         self.known |= polls
         if time.monotonic() - self._rung > CALM or any(map(_is_news, before, polls.values())):

@@ -211,21 +211,31 @@ class Clone:
         modes = self._modes[1]
         text = commits.stream(folders.WORK, _hash(base), files, modes, message=message, author=author, at=at)
         call = Call(("fast-import", "--quiet", "--force", "--date-format=raw"), data=text)
-        return self._healed(lambda: self._local(call, "commit to")).stdout.decode().strip()
+        revision = self._healed(lambda: self._local(call, "commit to")).stdout.decode().strip()
+        self._modes = revision, modes  # contents alone differ, for a commit on top of it
+        return revision
 
     def push(self, branch: str, base: str, revision: str) -> None:
         """Move `branch` of the remote from `base` to `revision`, or leave it.
 
+        An empty `base` means that there is no such branch yet, an empty `revision` that there is to be none any more.
         Raises PushRejected where it is not at `base`, PushRefused where the remote would not have it, GitError for
         the rest. A push whose answer was lost is a success where the remote shows that it was written.
         """
         name = f"refs/heads/{_branch(branch)}"
-        template = ("push", "--porcelain", "--no-verify", "--no-progress", f"--force-with-lease={name}:{_hash(base)}")
-        done = self._network(Call(template, ("origin", f"{_hash(revision)}:{name}")), {})
+        template = (
+            "push",
+            "--porcelain",
+            "--no-verify",
+            "--no-progress",
+            f"--force-with-lease={name}:{base and _hash(base)}",
+        )
+        done = self._network(Call(template, ("origin", f"{revision and _hash(revision)}:{name}")), {})
         result, why = pushes.outcome(done.code, done.stdout.decode("utf-8", "replace"))
         match result:
             case pushes.Outcome.DONE:
-                folders.write_ref(self.folder, branch, revision)
+                if revision:
+                    folders.write_ref(self.folder, branch, revision)
             case pushes.Outcome.MOVED:
                 raise PushRejected(self._text(f"push {branch} to", why))
             case pushes.Outcome.REFUSED:
@@ -395,7 +405,7 @@ class Clone:
 
     def _settle(self, branch: str, base: str, revision: str, done: Finished) -> None:
         """Nobody said what became of the branch: look where it is."""
-        head = self._ask(branch).revision
+        head = self._rows([branch]).get(f"refs/heads/{branch}", "")
         if head == revision:
             return
         if head != base:

@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-# An empty field, five of a commit, and an empty one again that ends them; then, until the next empty one, its files.
+# An empty field, six of a commit, and an empty one again that ends them; then, until the next empty one, its files.
 # NUL ends each: neither messages nor paths hold one, and no path is empty.
-FORMAT = ("-z", "--format=tformat:%x00%H%x00%ct%x00%an%x00%ae%x00%B%x00")
+FORMAT = ("-z", "--format=tformat:%x00%H%x00%ct%x00%an%x00%ae%x00%ce%x00%B%x00")
 # What differs from the first parent, by the trees alone: looking for renames would read contents that are not here.
 FILES = ("--name-only", "--no-renames", "--diff-merges=first-parent")
-_FIELDS = 7
+_FIELDS = 8
 _TRAILER = re.compile(r"([A-Za-z][A-Za-z0-9-]*): *(.*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """One commit of a branch. `at` is when it was committed; `trailers` keep their order.
+    """One commit of a branch. `at` is when it was committed, by `committer` (an address); `trailers` keep their order.
 
     `files` are those that differ from its first parent, where that was asked for; paths that are not UTF-8 are not.
     """
@@ -31,6 +31,7 @@ class Logged:
     message: str
     trailers: tuple[tuple[str, str], ...]
     files: tuple[str, ...] = ()
+    committer: str = ""
 
 
 def parse_log(output: bytes) -> tuple[Logged, ...]:
@@ -48,9 +49,9 @@ def parse_log(output: bytes) -> tuple[Logged, ...]:
 
 
 def _logged(commit: list[str], paths: list[bytes]) -> Logged:
-    revision, seconds, author, email, message = commit
+    revision, seconds, author, email, committer, message = commit
     at = datetime.fromtimestamp(int(seconds), UTC)
-    return Logged(revision, at, author, email, message, tuple(trailers(message)), tuple(_paths(paths)))
+    return Logged(revision, at, author, email, message, tuple(trailers(message)), tuple(_paths(paths)), committer)
 
 
 def _paths(paths: list[bytes]) -> Iterator[str]:

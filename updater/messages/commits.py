@@ -22,13 +22,22 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
+from updater.messages.grammar import COMMITS
 from updater.messages.origin import Links, links
 from updater.model.change import Bump
 from updater.model.image import ImageRef, is_digest, is_tag
 from updater.model.origin import is_page
 
+if TYPE_CHECKING:
+    from updater.messages.templates import Template
+
 UPDATE, DIGEST, REASON, HOLD = "Image-Update", "Image-Digest", "Image-Reason", "Image-Hold"
+MAX_SUBJECT = 250  # characters of one that a template made
+MAX_LISTED = 100  # images and changes that a template is shown
+_OWN = ("Image-", "Signed-off-by")  # how our trailers begin
 OURS = f"^{UPDATE}: "  # what some line of every commit of ours begins with
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UPDATE_VALUE = re.compile(r"(?P<image>\S+) (?P<old>\S+) -> (?P<new>\S+)")
@@ -60,25 +69,90 @@ class Place:
     line: int
 
 
-def commit_message(bumps: Sequence[Bump], sign_off: str | None = None, until: datetime | None = None) -> str:
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """The operator's templates of subject and body, None for our own; and what they may say of where it goes."""
+
+    subject: str | None = None
+    body: str | None = None
+    group: str = ""
+    repository: str = ""
+    branch: str = ""
+
+
+PLAIN = Wording()
+
+
+def commit_message(
+    bumps: Sequence[Bump], sign_off: str | None = None, until: datetime | None = None, wording: Wording = PLAIN
+) -> str:
     """Return the whole message for what one commit changes; `sign_off` is `Name <address>` or None.
 
-    A rollback says `until` when it holds its images.
+    A rollback says `until` when it holds its images. Raises ValueError for a template that fails.
     """
-    lines = _lines(bumps)
+    first = one_line(written(wording.subject, bumps, wording)) if wording.subject else subject(bumps)
+    body = _harmless(written(wording.body, bumps, wording)) if wording.body else "\n".join(_lines(bumps))
+    return "\n".join([first[:MAX_SUBJECT] or subject(bumps), "", body, "", *trailers_of(bumps, sign_off, until), ""])
+
+
+def trailers_of(bumps: Sequence[Bump], sign_off: str | None = None, until: datetime | None = None) -> list[str]:
+    """Return the trailers of what is changed, each once."""
     trailers = [f"{UPDATE}: {b.image} {b.old} -> {b.new}" for b in bumps]
     trailers += [f"{DIGEST}: {b.image} {b.tag or b.new.partition('@')[0] or '-'} {b.digest}" for b in bumps if b.digest]
-    trailers += [f"{REASON}: {b.image} {_one_line(b.reason)}" for b in bumps]
+    trailers += [f"{REASON}: {b.image} {one_line(b.reason)}" for b in bumps]
     if until:
         trailers += [f"{HOLD}: {b.image} until {until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for b in bumps]
     if sign_off:
-        trailers.append(f"Signed-off-by: {_one_line(sign_off)}")
-    return "\n".join([subject(bumps), "", *lines, "", *unique(trailers), ""])
+        trailers.append(f"Signed-off-by: {one_line(sign_off)}")
+    return unique(trailers)
+
+
+def written(template: str, bumps: Sequence[Bump], wording: Wording) -> str:
+    """Return what a template says of these changes. Raises ValueError."""
+    return _compiled(template).render(
+        {
+            "group": wording.group,
+            "repository": wording.repository,
+            "branch": wording.branch,
+            "subject": subject(bumps),
+            "changed": len(bumps),
+            "images": unique(b.image for b in bumps)[:MAX_LISTED],
+            "changes": [_change(bump) for bump in bumps[:MAX_LISTED]],
+        }
+    )
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str) -> Template:
+    from updater.messages.templates import compile_template
+
+    return compile_template(text, COMMITS)
+
+
+def _change(bump: Bump) -> dict[str, object]:
+    notes, source = links(bump.origin, bump.tag or bump.new.partition("@")[0] or None)
+    return {
+        "image": bump.image,
+        "spelled": bump.spelled,
+        "old": bump.old,
+        "new": bump.new,
+        "file": one_line(bump.file),
+        "line": bump.line,
+        "reason": one_line(bump.reason),
+        "release_notes": notes or "",
+        "source": source or "",
+    }
+
+
+def _harmless(body: str) -> str:
+    """Return a body without control characters, and without lines that would read as our own trailers."""
+    lines = (_CONTROL.sub("", line) for line in body.split("\n"))
+    return "\n".join(f"> {line}" if line.lstrip().startswith(_OWN) else line for line in lines).strip("\n")
 
 
 def _lines(bumps: Sequence[Bump]) -> list[str]:
     """Return the line of each change; the first to each target is followed by its links."""
-    texts = {f"- {b.spelled} {b.old} -> {b.new} in {_one_line(b.file)}:{b.line}": b for b in bumps}
+    texts = {f"- {b.spelled} {b.old} -> {b.new} in {one_line(b.file)}:{b.line}": b for b in bumps}
     lines: list[str] = []
     done: set[tuple[str, str]] = set()
     for text, bump in texts.items():
@@ -165,6 +239,6 @@ def _short(version: str) -> str:
     return f"{tag}{at}{digest[:12]}"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Blank what would begin a line of its own: a path or a reason must not forge a trailer."""
     return _CONTROL.sub("?", text)

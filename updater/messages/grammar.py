@@ -25,26 +25,43 @@ TEXTS = frozenset({
     "release_notes",
 })  # fmt: skip
 SPOT = frozenset({"file", "line", "repository", "branch", "spelled"})
+COMMIT_TEXTS = frozenset({"group", "repository", "branch", "subject", "changed"})
+CHANGED = frozenset({"image", "spelled", "old", "new", "file", "line", "reason", "release_notes", "source"})
 TESTS = ("defined", "undefined", "none", "string", "number", "odd", "even", "true", "false")
 _OF_LISTS = ("join", "length", "count", "first", "last", "default", "d")
 FILTERS = (*_OF_LISTS, "upper", "lower", "capitalize", "title", "trim", "truncate", "int", "string", "escape", "e")
 
 TEXT, SPOTS, IMAGES, LABELS, PLACE, LOOP = "a text", "`spots`", "`images`", "`labels`", "a place", "`loop`"
+CHANGES, CHANGE = "`changes`", "a change"
 MIXED = "what may be a list"  # it can be asked whether it is empty, and nothing else
-_NAMES: Mapping[str, str] = dict.fromkeys(TEXTS, TEXT) | {"spots": SPOTS, "images": IMAGES, "labels": LABELS}
-_EACH: Mapping[str, str] = {SPOTS: PLACE, IMAGES: TEXT, LABELS: TEXT}  # what a list is made of
+EVENTS: Mapping[str, str] = dict.fromkeys(TEXTS, TEXT) | {"spots": SPOTS, "images": IMAGES, "labels": LABELS}
+COMMITS: Mapping[str, str] = dict.fromkeys(COMMIT_TEXTS, TEXT) | {"changes": CHANGES, "images": IMAGES}
+GROUPS: Mapping[str, str] = dict.fromkeys(("group", "repository", "branch"), TEXT)
+_EACH: Mapping[str, str] = {SPOTS: PLACE, IMAGES: TEXT, LABELS: TEXT, CHANGES: CHANGE}  # what a list is made of
 _PARTS: Mapping[str, frozenset[str]] = {
     PLACE: SPOT,
+    CHANGE: CHANGED,
     LOOP: frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length"}),
 }
 
 Scope = Mapping[str, str]  # which names there are, and what they are
 
 
-def check(tree: nodes.Template) -> None:
-    """Check a whole template. Raises ValueError, which names the line and what was expected."""
+def check(tree: nodes.Template, names: Scope = EVENTS) -> None:
+    """Check a whole template that has these names. Raises ValueError, which names the line and what was expected."""
     _small(tree)
-    _Check().body(tree.body, _NAMES, 0)
+    _Check().body(tree.body, names, 0)
+
+
+def sample(names: Scope) -> dict[str, object]:
+    """Return made-up values of these names, as a template meets them."""
+    lists = {
+        SPOTS: [dict.fromkeys(SPOT, "sample") | {"line": 1}],
+        CHANGES: [dict.fromkeys(CHANGED, "sample") | {"line": 1}],
+        IMAGES: ["sample"],
+        LABELS: {},
+    }
+    return {name: lists.get(kind, "sample") for name, kind in names.items()}
 
 
 def _small(tree: nodes.Template) -> None:
@@ -117,7 +134,7 @@ class _Check:
     def _for(self, node: nodes.For, scope: Scope, loops: int) -> None:
         kind = self.type(node.iter, scope)
         if kind not in _EACH:
-            raise _refused(node, f"`for` over {kind}", "`images`, `spots` or `labels`")
+            raise _refused(node, f"`for` over {kind}", _lists(scope))
         if loops == MAX_LOOPS or node.recursive:
             raise _refused(node, "`for` too deep in another", f"at most {MAX_LOOPS} deep, and none recursive")
         name = getattr(node.target, "name", None)
@@ -194,7 +211,7 @@ def _part(node: nodes.Node, kind: str, key: object) -> str:
     """Return what `kind.key` or `kind[key]` is."""
     if kind == LABELS and isinstance(key, str) and not key.startswith("_"):
         return TEXT
-    if kind in {SPOTS, IMAGES} and type(key) is int:
+    if kind in _EACH and kind != LABELS and type(key) is int:
         return _EACH[kind]
     if key in _PARTS.get(kind, ()):
         return TEXT
@@ -207,6 +224,10 @@ def _expected_of(kind: str) -> str:
     if kind in _EACH:
         return "a number, or a `for` over it"
     return f"one of {', '.join(sorted(_PARTS[kind]))}" if kind in _PARTS else "the name alone"
+
+
+def _lists(scope: Scope) -> str:
+    return " or ".join(f"`{name}`" for name, kind in sorted(scope.items()) if kind in _EACH) or "no loop"
 
 
 def _is(node: nodes.Node) -> str:

@@ -20,7 +20,7 @@ do not apply, in one line each:
 It may use `if`, `for` (two deep), `and or not in == != < <= > >=`, `a if b else c`, `~`, a few `+`, and the filters
 and tests of grammar.py. There are no calls, no assignments, no macros, no arithmetic and no other templates,
 so that no template can reach further than its context or grow what it was given. A line that holds only a block
-leaves no empty line behind.
+leaves no empty line behind. Templates of commits and pull requests have other names, COMMITS and GROUPS of grammar.py.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from updater.messages.grammar import FILTERS, SPOT, TESTS, TEXTS, check
+from updater.messages.grammar import EVENTS, FILTERS, TESTS, check, sample
 
 if TYPE_CHECKING:
     import jinja2
@@ -72,8 +72,11 @@ class Template:
         return "".join(pieces).strip()
 
 
-def compile_template(text: str) -> Template:
-    """Check a template, compile it and try it once. Raises ValueError, which names the line and what was expected."""
+def compile_template(text: str, names: Mapping[str, str] = EVENTS) -> Template:
+    """Check a template over these names of grammar.py, compile it and try it once.
+
+    Raises ValueError, which names the line and what was expected.
+    """
     from jinja2 import TemplateSyntaxError
 
     if len(text) > MAX_TEXT:
@@ -81,7 +84,7 @@ def compile_template(text: str) -> Template:
     environment = _environment()
     try:
         tree = environment.parse(text)
-        check(tree)
+        check(tree, names)
         template = Template(text, environment.from_string(tree))
     except TemplateSyntaxError as err:
         # "expected" is what an error of the configuration is cut at.
@@ -89,16 +92,14 @@ def compile_template(text: str) -> Template:
         raise ValueError(f"found a mistake in line {err.lineno} ({said}), expected a Jinja template") from err
     except (RecursionError, MemoryError) as err:
         raise ValueError("found parts too deep in one another, expected a simpler template") from err
-    _try(template)
+    _try(template, names)
     return template
 
 
-def _try(template: Template) -> None:
-    """Render a made-up event, so that what can never work is said before anything has happened."""
-    sample: dict[str, object] = dict.fromkeys(TEXTS, "sample")
-    spot = dict.fromkeys(SPOT, "sample") | {"line": 1}
+def _try(template: Template, names: Mapping[str, str]) -> None:
+    """Render made-up values, so that what can never work is said before anything has happened."""
     try:
-        template.render(sample | {"spots": [spot], "images": ["sample"], "labels": {}})
+        template.render(sample(names))
     except ValueError as err:
         raise ValueError(f"found a template that fails ({err}), expected one that can be rendered") from err
 

@@ -32,7 +32,10 @@ class Reason(StrEnum):
     HELD = "held"
     WINDOW_CLOSED = "window_closed"
     HUMAN_ROLLBACK = "human_rollback"
+    HUMAN_EDIT = "human_edit"
     FLAPPING = "flapping"
+    AWAITING_MERGE = "awaiting_merge"
+    PULL_REQUEST_CLOSED = "pull_request_closed"
 
 
 class Mark(StrEnum):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from updater.config.images import Item
 from updater.config.repositories import RepositorySettings
 from updater.config.settings import Settings
-from updater.errors import GitError
+from updater.errors import ForgeError, GitError
 from updater.git.clone import Clone, Head
+from updater.git.forges.base import Forge
 from updater.messages.commits import OURS
 from updater.model.change import Skipped
 from updater.model.commit import Commit
+from updater.model.pull_request import PullRequest
 from updater.pipeline.facts import Memory
 from updater.pipeline.find import File, Finder, Owned, Owners
 from updater.pipeline.scan import RegistryOf
@@ -53,6 +56,19 @@ class Checkout:
 
 
 @dataclass(slots=True)
+class Batch:
+    """Changes of one group that wait for others: since when, and of which items."""
+
+    since: datetime
+    until: datetime
+    items: set[str] = field(default_factory=set)
+
+
+def _no_forge(repository: RepositorySettings) -> Forge:
+    raise ForgeError(f"{repository.name}: its forge is not known", refused=True)
+
+
+@dataclass(slots=True)
 class World:
     """Every client that the loop needs, made once by the daemon's build."""
 
@@ -67,6 +83,10 @@ class World:
     conflicted: Callable[[str], object] = lambda _repository: None  # called when somebody else had pushed first
     looks: dict[tuple[str, str | None], Checkout] = field(default_factory=dict)
     trails: dict[tuple[str, str], tuple[str, Trail]] = field(default_factory=dict)
+    forge_of: Callable[[RepositorySettings], Forge] = _no_forge
+    proposed: dict[tuple[str, str, str], str] = field(default_factory=dict)  # heads of our branches; empty: none waits
+    asked: dict[tuple[str, str, str], tuple[float, tuple[PullRequest, ...]]] = field(default_factory=dict)
+    batches: dict[tuple[str, str, str], Batch] = field(default_factory=dict)
 
 
 def branches(settings: Settings) -> list[Branch]:

@@ -14,6 +14,7 @@ from updater.model.change import Change, Reference
 from updater.model.commit import Commit
 from updater.model.decision import Decision, Reason
 from updater.model.event import Kind, Subject
+from updater.model.pull_request import PullRequest
 from updater.secrets import redact
 
 MAX_PLACES = 50  # of one item that are remembered
@@ -123,6 +124,15 @@ class Landed:
     owners: Mapping[tuple[str, str], Item]
 
 
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """The pull request of one group into a branch of a repository: the open one, else the newest."""
+
+    repository: str
+    target: str
+    request: PullRequest
+
+
 @dataclass(slots=True)
 class Report:
     """Everything that a cycle has to say.
@@ -131,6 +141,8 @@ class Report:
     heads   where each branch was when it was last read or written, by repository and branch
     landed  commits since it was last told what happened there; those that are `written` now come last
     realms  token services that got no credentials, by registry; none for one that answered without naming such
+    proposed   pull requests that were looked at
+    collected  items whose changes wait for others of their group, and until when
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -140,6 +152,8 @@ class Report:
     heads: dict[tuple[str, str], str] = field(default_factory=dict)
     landed: list[Landed] = field(default_factory=list)
     realms: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    proposed: list[Proposed] = field(default_factory=list)
+    collected: dict[str, datetime] = field(default_factory=dict)
 
     @property
     def commits(self) -> list[Commit]:

@@ -75,7 +75,7 @@ def _branch(back: _Back, branch: Branch) -> tuple[Plan, list[Written]]:
     except UNREACHED as err:
         last = drafts[-1] if drafts else Plan()
         failures = [*last.failures, Failure(f"repository {branch.repository.name}", str(err))]
-        return Plan([failed(row, str(err)) for row in last.rows], [], failures), []
+        return Plan([failed(row, str(err)) for row in last.rows], failures=failures), []
 
 
 def _hold(world: World, report: Report, now: datetime, until: datetime) -> None:

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from updater.config.images import Item
-from updater.errors import GitError, PushRefused, PushRejected, RegistryError
+from updater.errors import ForgeError, GitError, PushRefused, PushRejected, RegistryError
 from updater.git.clone import Clone, Logged
 from updater.messages.commits import OURS
 from updater.model.decision import Hold, Reason, Update
@@ -33,9 +33,11 @@ from updater.pipeline.decide import Known
 from updater.pipeline.decide import held as words_of_hold
 from updater.pipeline.edit import Wanted, refusal
 from updater.pipeline.find import Owned
+from updater.pipeline.group import Way, way_of
 from updater.pipeline.look import (
     LOCK_WAIT,
     UNREACHED,
+    Batch,
     Branch,
     Checkout,
     Progress,
@@ -46,6 +48,7 @@ from updater.pipeline.look import (
     no_progress,
     trail,
 )
+from updater.pipeline.propose import Intent, forge_failure, idle, propose
 from updater.pipeline.report import Cause, Failure, Landed, Outcome, Report, Row, Written, held
 from updater.pipeline.resolve import Resolver
 from updater.pipeline.scan import Scans, scan
@@ -58,10 +61,27 @@ NEWS = timedelta(days=30)  # what was committed longer ago is no news; events ar
 
 
 def update(
-    world: World, due: Collection[Item], now: datetime, *, write: bool = True, progress: Progress = no_progress
+    world: World,
+    due: Collection[Item],
+    now: datetime,
+    *,
+    write: bool = True,
+    patient: bool = False,
+    progress: Progress = no_progress,
 ) -> Report:
-    """Run one cycle for the items that are due and return what it did; one bad thing never stops the others."""
-    return _Cycle(world, {item.name: item for item in due}, now, write=write, progress=progress).run()
+    """Run one cycle for the items that are due and return what it did; one bad thing never stops the others.
+
+    Who is `patient` collects changes for as long as `commit.batch` says; what was collected until now is due too.
+    """
+    items = {item.name: item for item in due}
+    over = {key: batch for key, batch in [*world.batches.items()] if batch.until <= now} if patient else {}
+    names = {name for batch in over.values() for name in batch.items}
+    items |= {item.name: item for item in world.settings.items if item.name in names}
+    report = _Cycle(world, items, now, write=write, patient=patient, progress=progress).run()
+    for key, batch in over.items():
+        if world.batches.get(key) is batch:
+            del world.batches[key]
+    return report
 
 
 def wanted(due: Iterable[Item], owned: Iterable[Owned]) -> dict[str, tuple[ImageRef, Needs]]:
@@ -80,9 +100,10 @@ class _Cycle:
     """The state of one cycle, shared by the threads that each write one branch."""
 
     def __init__(
-        self, world: World, due: Mapping[str, Item], now: datetime, *, write: bool, progress: Progress
+        self, world: World, due: Mapping[str, Item], now: datetime, *, write: bool, patient: bool, progress: Progress
     ) -> None:
         self.world, self.due, self.now, self.write, self.progress = world, due, now, write, progress
+        self.patient = patient
         self.report = Report()
         self.unread: dict[str, Failure] = {}  # items, and why a branch that they look at could not be read
         self.memory = world.memory()
@@ -97,11 +118,9 @@ class _Cycle:
             self._scan([owned for checkout in checkouts for owned in checkout.owned], ahead.result())
         self._decide(checkouts)
         with ThreadPoolExecutor(REPOSITORIES_AT_ONCE, thread_name_prefix="write") as pool:
-            for plan, written in pool.map(self._settle, checkouts):
-                self.report.rows += plan.rows
-                self.report.written += written
-                self.report.failures += plan.failures
-                self.report.landed += [one for one in map(self._landed, written, [plan] * len(written)) if one]
+            for plans in pool.map(self._settle, checkouts):
+                for plan, written in plans:
+                    self._take(plan, written)
         self._fail_images(checkouts)
         self._unreferenced()
         self._use_up()
@@ -217,24 +236,61 @@ class _Cycle:
         row = self._row(checkout, one)
         return row is not None and row.outcome is Outcome.UPDATED
 
-    def _settle(self, checkout: Checkout) -> tuple[Plan, list[Written]]:
-        """Write one branch, on a newer head if somebody pushed first."""
-        rows = self._rows(checkout)
-        if not any(isinstance(row.decision, Update) and row.outcome is not Outcome.HELD for row in rows):
-            return Plan(rows), []
+    def _take(self, plan: Plan, written: list[Written]) -> None:
+        self.report.rows += plan.rows
+        self.report.written += written
+        self.report.failures += plan.failures
+        self.report.proposed += [plan.proposed] if plan.proposed else []
+        self.report.landed += [one for one in map(self._landed, written, [plan] * len(written)) if one]
+
+    def _settle(self, checkout: Checkout) -> list[tuple[Plan, list[Written]]]:
+        """Write one branch, on a newer head if somebody pushed first; then what waits for people, a group at a time."""
+        ways: dict[Way | None, list[Row]] = {}
+        for row in self._rows(checkout):
+            way, told = self._way(checkout, row)
+            ways.setdefault(way, []).append(told)
+        return [self._go(checkout, way, rows) for way, rows in ways.items()]
+
+    def _way(self, checkout: Checkout, row: Row) -> tuple[Way | None, Row]:
+        """Return where a row's change goes, None for the branch itself; a row that can go nowhere says why."""
+        try:
+            return self._ours(checkout, row.item, row.reference.file if row.reference else ""), row
+        except ValueError as err:
+            return None, failed(row, str(err))
+
+    def _ours(self, checkout: Checkout, item: Item, file: str) -> Way | None:
+        way = way_of(item, checkout.branch.repository, checkout.head.branch, file)
+        return way if way.branch else None
+
+    def _go(self, checkout: Checkout, way: Way | None, rows: list[Row]) -> tuple[Plan, list[Written]]:
+        if (
+            not any(row.outcome is Outcome.UPDATED for row in rows)
+            if way is None
+            else idle(self.world, checkout, way, rows)
+        ):
+            return Plan(self._shown(rows)), []
         try:
             with self.world.clone_of(checkout.branch.repository).lock(LOCK_WAIT):
-                return land(self.world, checkout, self._plan, self.now, write=self.write)
+                if way is None:
+                    return land(self.world, checkout, self._plan, self.now, write=self.write)
+                plan, written = propose(
+                    self.world, checkout, way, lambda seen: self._intent(seen, way), self.now, write=self.write
+                )
+                plan.rows = self._shown(plan.rows)
+                return plan, written
+        except ForgeError as err:
+            failure = forge_failure(checkout, err)
+            return Plan([failed(row, str(err), failure.cause) for row in rows], failures=[failure]), []
         except UNREACHED as err:
             repository, branch = checkout.branch.repository.name, checkout.head.branch
             kind = Kind.PUSH_REJECTED if isinstance(err, PushRefused | PushRejected) else Kind.UPDATE_FAILED
             cause = Cause(kind, Subject(repository=repository, branch=branch), "push")
             failure = Failure(f"push {repository} {branch}", str(err), cause=cause)
-            return Plan([failed(row, str(err), cause) for row in rows], [], [failure]), []
+            return Plan([failed(row, str(err), cause) for row in rows], failures=[failure]), []
 
     def _landed(self, written: Written, plan: Plan) -> Landed | None:
-        """Return what was written now as those are told that were written before."""
-        if written.commit is None:
+        """Return what was written now as those are told that were written before; what waits for people is not."""
+        if written.commit is None or written.commit.branch != (plan.rows[0].branch if plan.rows else None):
             return None
         owners = {(r.reference.image.name, r.reference.file): r.item for r in plan.rows if r.reference is not None}
         self.report.heads[written.repository, written.branch] = written.commit.revision
@@ -249,7 +305,25 @@ class _Cycle:
         return [row for row in rows if row is not None]
 
     def _plan(self, checkout: Checkout) -> Plan:
-        """Return a row for each reference that is due, and the changes of the files."""
+        """Return a row for each reference that goes straight to the branch, and the changes of the files."""
+        intent = self._intent(checkout, None)
+        groups = {row.reference: self._group(checkout, row) for row in intent.rows if row.reference}
+        plan = draft(self.world, checkout, intent.rows, intent.wanted, lambda one: groups[one.reference])
+        plan.rows = self._shown(plan.rows)
+        return plan
+
+    def _group(self, checkout: Checkout, row: Row) -> str:
+        assert row.reference is not None
+        return way_of(row.item, checkout.branch.repository, checkout.head.branch, row.reference.file).group
+
+    def _shown(self, rows: list[Row]) -> list[Row]:
+        """Return rows as a mere look shows them: what would be updated is available."""
+        if self.write:
+            return rows
+        return [replace(row, outcome=Outcome.AVAILABLE) if row.outcome is Outcome.UPDATED else row for row in rows]
+
+    def _intent(self, checkout: Checkout, way: Way | None) -> Intent:
+        """Return a row for each reference that is due and goes one way, and what is to be written there."""
         if self.write and self.report.heads.get((checkout.branch.repository.name, checkout.head.branch)) != (
             checkout.head.revision
         ):
@@ -258,18 +332,38 @@ class _Cycle:
         self._scan(news, {})  # what appeared on a newer head
         self._decide([checkout], locked=True)
         said = self.memory.holds.read(self.now)  # also what a person said while the registries answered
-        rows = [self._stopped(row, said.get(row.item.name)) for row in self._rows(checkout)]
-        todo = [
+        ways = (self._way(checkout, row) for row in self._rows(checkout))
+        rows = [self._stopped(row, said.get(row.item.name)) for at, row in ways if at == way]
+        rows = [self._collected(checkout, row) for row in rows] if self.patient else rows
+        wanted = [
             Wanted(row.reference, decision.target, decision.why, decision.tag, decision.digest, decision.origin)
             for row in rows
             if row.outcome is Outcome.UPDATED and isinstance(decision := row.decision, Update) and row.reference
         ]
-        plan = draft(self.world, checkout, rows, todo)
-        if not self.write:
-            plan.rows = [
-                replace(row, outcome=Outcome.AVAILABLE) if row.outcome is Outcome.UPDATED else row for row in plan.rows
-            ]
-        return plan
+
+        def approved(row: Row) -> bool:
+            people = said.get(row.item.name)
+            return bool(people and isinstance(row.decision, Update) and row.decision.tag in people.approved)
+
+        def mine(one: Owned) -> bool:
+            return one.item is not None and self._ours(checkout, one.item, one.reference.file) == way
+
+        return Intent(rows, wanted, approved, mine)
+
+    def _collected(self, checkout: Checkout, row: Row) -> Row:
+        """Return the row of what waits for others of its group, while it does."""
+        length = checkout.branch.repository.commit.batch
+        if not length or row.outcome is not Outcome.UPDATED or row.reference is None:
+            return row
+        key = (checkout.branch.repository.name, checkout.head.branch, self._group(checkout, row))
+        until = self.now + timedelta(seconds=length)
+        batch = self.world.batches.setdefault(key, Batch(self.now, until))
+        if batch.until <= self.now:
+            return row
+        batch.items.add(row.item.name)
+        self.report.collected[row.item.name] = batch.until
+        why = f"collected with what else comes until {batch.until:%H:%M:%S} UTC (commit.batch)"
+        return replace(row, outcome=Outcome.HELD, reason=Reason.WINDOW_CLOSED, why=why)
 
     def _stopped(self, row: Row, people: People | None) -> Row:
         """Return the row of what a person put on hold since it was decided, else the row as it is."""

@@ -1,0 +1,62 @@
+"""Which changes belong together, and where they go: to the branch itself, or to one of our own. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from updater.config.images import Item
+from updater.config.repositories import RepositorySettings
+from updater.config.write_back import CYCLE, IMAGE, PATH, Push, WriteBack, branch_name
+from updater.messages.grammar import GROUPS
+from updater.messages.templates import compile_template
+
+OTHERS = "others"  # the group of images without the label that is asked for
+MAX_SLUG = 100  # characters
+_NO_SLUG = re.compile(r"[^A-Za-z0-9._]+|\.\.+")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where the changes of one group go. `branch` is that of our own, empty where they go to the branch itself."""
+
+    group: str
+    back: WriteBack
+    branch: str = ""
+
+
+def way_of(item: Item, repository: RepositorySettings, target: str, file: str) -> Way:
+    """Return where a change of an item in a file goes. Raises ValueError where the branch's name cannot be used.
+
+    A rolling branch belongs to one target: beside the repository's own branch, the name says which.
+    """
+    back = item.write_back or repository.write_back
+    group = _group(item, repository, target, file)
+    if isinstance(back, Push):
+        return Way(group, back)
+    elsewhere = item.branch not in {None, repository.branch} and repository.commit.group_by != CYCLE
+    slug = _slug(f"{group}-{target}" if elsewhere else group)
+    name = compile_template(back.branch, GROUPS).render(
+        {"group": slug, "repository": _slug(repository.name), "branch": _slug(target)}
+    )
+    if branch_name(name) == target:
+        raise ValueError(f"write_back.branch makes {name!r}, the very branch that the changes are for")
+    return Way(group, back, name)
+
+
+def _group(item: Item, repository: RepositorySettings, target: str, file: str) -> str:
+    match repository.commit.group_by:
+        case by if by == CYCLE:
+            return target
+        case by if by == IMAGE:
+            return item.image_name or item.name
+        case by if by == PATH:
+            return file.rpartition("/")[0] or "root"
+        case label:
+            return item.labels.get(label, OTHERS)
+
+
+def _slug(text: str) -> str:
+    """Return a text as a part of a branch's name; without slashes, for `a` and `a/b` cannot both be branches."""
+    slug = _NO_SLUG.sub("-", text)[:MAX_SLUG].strip("-.")
+    return f"{slug}-" if slug.endswith(".lock") else slug or "updates"
