@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterator
 from functools import cache, reduce
 from operator import or_
 from typing import Annotated, Any, TypeVar, get_args
@@ -27,21 +28,43 @@ M = TypeVar("M", bound=Member)
 @cache
 def members(base: type[M]) -> dict[str, type[M]]:
     """Return the family of `base` by `kind`, in the order of the names."""
+    found: dict[str, type[M]] = {}
+    for name, value in _beside(base):
+        field = value.model_fields.get("kind")
+        if field is not None and value is not base:
+            (kind,) = get_args(field.annotation)
+            found[_checked(name, value, kind)] = value
+    return dict(sorted(found.items()))
+
+
+C = TypeVar("C")
+
+
+@cache
+def classes(base: type[C]) -> dict[str, type[C]]:
+    """Return the family of a `base` that is no model, by the `kind` of its classes, in the order of the names."""
+    found = {}
+    for name, value in _beside(base):
+        if value is not base and isinstance(kind := getattr(value, "kind", None), str):
+            found[_checked(name, value, kind)] = value
+    return dict(sorted(found.items()))
+
+
+def _beside(base: type[C]) -> Iterator[tuple[str, type[C]]]:
+    """Yield the classes of a family, with the name of the file that each stands in."""
     package = base.__module__.rpartition(".")[0]
     folder = importlib.import_module(package)
-    found: dict[str, type[M]] = {}
     for entry in pkgutil.iter_modules(folder.__path__):
         module = importlib.import_module(f"{package}.{entry.name}")
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__:
-                field = value.model_fields.get("kind")
-                if field is None or value is base:
-                    continue
-                (kind,) = get_args(field.annotation)
-                if kind != entry.name:
-                    raise TypeError(f"{module.__name__}.{value.__name__} has kind {kind!r}, not the name of its file")
-                found[kind] = value
-    return dict(sorted(found.items()))
+                yield entry.name, value
+
+
+def _checked(name: str, value: type, kind: str) -> str:
+    if kind != name:
+        raise TypeError(f"{value.__module__}.{value.__name__} has kind {kind!r}, not the name of its file")
+    return kind
 
 
 def one_of(base: type[Member]) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -31,8 +31,11 @@ BACKOFF_BASE, BACKOFF_CAP = 0.5, 4.0  # seconds
 LONGEST_PAUSE = 5.0  # seconds that are waited for here; the next poll is better at longer ones
 LIMITED_PAUSE = 60.0  # seconds to stay away where a limit has no date, as GitHub asks for
 LONGEST_AWAY = 3600.0
+PAGE = 30  # of a list at once; what a page may hold in bytes is enough for it
+MAX_HEADER = 8192
 MAX_SAID = 300  # characters of what a forge says
 _BUSY = frozenset({429, 502, 503, 504})
+_NEXT = re.compile(r"""rel\s*=\s*["']?next\b""")
 
 T = TypeVar("T")
 
@@ -107,6 +110,18 @@ class Api:
     def read(self, shape: type[T], method: str, path: str, **others: Any) -> T:
         """Ask, and return the answer as what it must be. Raises ForgeError where it is something else."""
         return read(shape, self.ask(method, path, **others), f"{method} {self._host}{urlsplit(path).path}")
+
+    def pages(self, shape: type[T], path: str, query: Mapping[str, str | int], *, size: str, most: int) -> Iterator[T]:
+        """Yield what a list holds, page by page, as long as the forge says that there is more, and `most` of it.
+
+        `size` is how the forge calls the size of a page. Pages are asked for by their number: the addresses that an
+        answer names are not followed.
+        """
+        for page in range(1, -(-most // PAGE) + 1):
+            answer = self.ask("GET", path, query={**query, size: PAGE, "page": page}, max_bytes=MAX_LIST)
+            yield from read(list[shape], answer, f"GET {self._host}{path}")[:PAGE]  # type: ignore[valid-type]
+            if not _NEXT.search((answer.header("link") or "")[:MAX_HEADER]):
+                return
 
     def _login(self) -> Login:
         return self._credentials.login() if self._credentials else Login()
