@@ -399,9 +399,6 @@ def _like(text: str, wanted: str) -> bool:
 
 
 NOT_YET = [
-    (GIT_HOST % "§kind: gitlab", "git_hosts[0].kind"),
-    (GIT_HOST % "§api: https://ghe.example.com/api/v3", "git_hosts[0].api"),
-    (GIT_HOST % "§api_credentials: null", "git_hosts[0].api_credentials"),
     (IMAGE % "§verify: null", "images[0].verify"),
     (IMAGE % "§replaces: null", "images[0].replaces"),
     (IMAGE % "§marker: null", "images[0].marker"),
@@ -423,8 +420,6 @@ def test_keys_of_a_later_version_say_so(tmp_path: Path, file: str, place: str) -
 
 WORDS_NOT_YET = [
     (REGISTRY % "credentials: {kind: §ecr, region: x}", "registries[0].credentials.kind", "ecr"),
-    (GIT_HOST % "credentials: {kind: §github_app, app_id: 1}", "git_hosts[0].credentials.kind", "github_app"),
-    (REPOSITORY % "credentials: {kind: §github_app, app_id: 1}", "repositories[0].credentials.kind", "github_app"),
 ]
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from updater.config.base import Section, has_password, refusal, without_default
+from updater.config.forges import ApiAddress, ForgeKind, speaks_http
 from updater.config.network import Network
 from updater.config.write_back import CommitSettings, Push, WriteBack, branch_name
 from updater.git.credentials.base import GitCredentials
@@ -116,8 +117,22 @@ class GitHost(Section):
     host: Annotated[str, AfterValidator(host_name)] = Field(
         description="host[:port][/path], e.g. github.com/acme; without a port HTTPS at its usual one, and SSH at any"
     )
+    kind: ForgeKind | None = Field(None, description="github | gitlab | gitea; null: known for the public ones")
+    api: ApiAddress | None = Field(
+        None, description="address of the API, e.g. https://ghe.example.com/api/v3; null: the usual one of its kind"
+    )
     credentials: AnyCredentials | None = Field(None, description="login; null: anonymous")
+    api_credentials: AnyCredentials | None = Field(
+        None, description="login at the API, where the push uses SSH; null: credentials"
+    )
     network: Network = Field(Network(), description="overrides the network section, key by key")
+
+    @model_validator(mode="after")
+    def _speaks(self) -> Self:
+        if self.api_credentials is not None and not speaks_http(self.api_credentials):
+            fit = ", ".join(kind for kind, member in members(GitCredentials).items() if "https" in member.schemes)
+            raise refusal("api_credentials.kind", f"a login that no API takes; expected one of {fit}")
+        return self
 
 
 class RepositorySettings(Section):

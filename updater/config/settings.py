@@ -18,7 +18,6 @@ from updater.config.registries import RegistrySettings, match, renamed
 from updater.config.repositories import GitHost, RepositorySettings, below, fits, repository_name, same
 from updater.config.sources import Sources
 from updater.errors import Problem
-from updater.git.credentials.base import NOT_YET as GIT_LOGINS
 from updater.model.image import ImageRef
 from updater.policies.base import NOT_YET as POLICIES
 from updater.registry.credentials.base import NOT_YET as REGISTRY_LOGINS
@@ -31,12 +30,9 @@ if TYPE_CHECKING:
 _IMAGE = frozenset({"verify", "replaces", "marker"})  # gates and places that later versions bring
 
 NOT_YET: Mapping[str, frozenset[str]] = {
-    "git_hosts[]": frozenset({"kind", "api", "api_credentials"}),
-    "git_hosts[].credentials.kind": GIT_LOGINS,
     "registries[].aliases[]": frozenset({"must_exist"}),
     "registries[].credentials.kind": REGISTRY_LOGINS,
     "repositories[]": frozenset({"signing"}),
-    "repositories[].credentials.kind": GIT_LOGINS,
     "defaults": _IMAGE,
     "defaults.policy.kind": POLICIES,
     "defaults.update[].policy.kind": POLICIES,
@@ -139,6 +135,12 @@ def registry_for(settings: Settings, host: str, repository: str) -> RegistrySett
     return found or RegistrySettings(host=host, network=settings.network)
 
 
+def git_host_for(settings: Settings, url: str) -> GitHost | None:
+    """Return the longest of `git_hosts` that an address of a repository lies at; None where there is none."""
+    hosts = {host.host: host for host in settings.git_hosts}
+    return hosts.get(below(url, hosts) or "")
+
+
 def repository_for(settings: Settings, url: str, others: Iterable[str] = ()) -> RepositorySettings:
     """Return the settings of the repository that an application names by its address.
 
@@ -149,8 +151,7 @@ def repository_for(settings: Settings, url: str, others: Iterable[str] = ()) -> 
     configured = [one for one in settings.repositories if same(one.url, url)]
     if configured:
         return next((one for one in configured if one.url == url), configured[0])
-    hosts = {host.host: host for host in settings.git_hosts}
-    host = hosts.get(below(url, hosts) or "")
+    host = git_host_for(settings, url)
     try:
         return RepositorySettings(
             name=_name(settings, url, others),

@@ -12,13 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from updater.config.forges import api_login, forge_kind
 from updater.config.images import Item
 from updater.config.network import Network
 from updater.config.repositories import RepositorySettings
-from updater.config.settings import Settings, canonical, registry_for
+from updater.config.settings import Settings, canonical, git_host_for, registry_for
 from updater.editors.document import Words
 from updater.errors import ConfigError, Problem
 from updater.git.clone import Clone
+from updater.git.credentials.base import GitCredentials
+from updater.git.forges.base import Forge, forge_for, place_of
 from updater.git.remote import Remote
 from updater.model.commit import Commit
 from updater.model.event import Event
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from updater.store.database import Database
 
 T = TypeVar("T")
+
+Logins = Callable[[RepositorySettings, GitCredentials | None], GitCredentials | None]
+"""Returns a login, bound to a repository."""
 
 PRIVATE = 0o700  # of the data folder: clones hold what people keep in private repositories
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
@@ -95,7 +101,8 @@ def build(
         entry = registry_for(settings, image.registry, image.repository)
         return registry_at(image.registry, entry.host.partition("/")[2])
 
-    clone_of = clones(settings)
+    login_of = logins(settings)
+    clone_of = clones(settings, login_of)
     try:
         yield World(
             settings,
@@ -113,9 +120,41 @@ def build(
             state.close()
 
 
-def clones(settings: Settings) -> Callable[[RepositorySettings], Clone]:
+def logins(settings: Settings) -> Logins:
+    """Return what binds a login to the repository that it is used at, once: some keep a token for it."""
+
+    @_once
+    def bound(_name: str, repository: RepositorySettings, credentials: GitCredentials) -> GitCredentials:
+        host = git_host_for(settings, repository.url)
+        kind = forge_kind(repository, host) or "github"  # whose apps are the only login that cares
+        place = place_of(repository.url, kind, host.api if host else None, partial(http_of, repository.network))
+        return credentials.at(place)
+
+    return lambda repository, login: bound(repository.name, repository, login) if login else None
+
+
+def clones(settings: Settings, login_of: Logins | None = None) -> Callable[[RepositorySettings], Clone]:
     """Return what gives each repository its clone, made once."""
-    made = _once(partial(_clone, settings.data))
+    made = _once(partial(_clone, settings.data, login_of or logins(settings)))
+    return lambda repository: made(repository.name, repository)
+
+
+def forges(
+    settings: Settings, http: Callable[[Network], Http], login_of: Logins
+) -> Callable[[RepositorySettings], Forge | None]:
+    """Return what gives each repository its forge, made once; None where nobody knows of what kind it is."""
+
+    @_once
+    def made(_name: str, repository: RepositorySettings) -> Forge | None:
+        host = git_host_for(settings, repository.url)
+        return forge_for(
+            repository.url,
+            http(repository.network),
+            kind=forge_kind(repository, host),
+            api=host.api if host else None,
+            credentials=login_of(repository, api_login(repository, host)),
+        )
+
     return lambda repository: made(repository.name, repository)
 
 
@@ -191,7 +230,7 @@ def _http(clients: list[Http], network: Network) -> Http:
     return made
 
 
-def _clone(data: Path, _name: str, repository: RepositorySettings) -> Clone:
+def _clone(data: Path, login_of: Logins, _name: str, repository: RepositorySettings) -> Clone:
     """Everything with one URL shares a clone, whatever name it has in the configuration."""
     name = _ODD.sub("-", repository.url.rstrip("/").rpartition("/")[2])[:40]
     folder = f"{name}-{hashlib.sha256(repository.url.encode()).hexdigest()[:12]}"
@@ -199,7 +238,7 @@ def _clone(data: Path, _name: str, repository: RepositorySettings) -> Clone:
         name=repository.name,
         url=repository.url,
         insecure=repository.insecure,
-        credentials=repository.credentials,
+        credentials=login_of(repository, repository.credentials),
         ca_file=repository.network.ca_file,
         proxy=repository.network.proxy,
         no_proxy=repository.network.no_proxy,

@@ -52,11 +52,10 @@ _DAMAGE = re.compile(  # our side's words; what the remote's side says begins wi
     re.MULTILINE,
 )
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large|Read-only file system")
-_DENIED = re.compile(
-    r"returned error: 40[13]|ermission|denied|not allowed|read.only|Authentication failed", re.IGNORECASE
-)
+_DENIED = re.compile(r"returned error: 401|ermission|denied|not allowed|read.only|Authentication failed", re.IGNORECASE)
 
 
+_REFUSED = re.compile(rb"could not read Username|Authentication failed|returned error: 401")  # of a login
 _HINTS = (
     (
         "terminal prompts disabled",
@@ -441,6 +440,13 @@ class Clone:
     def _network(
         self, call: Call, settings: Mapping[str, str], *, max_output: int = MAX_OUTPUT, lazy: bool = False
     ) -> Finished:
+        """Run git with the network; a login that was refused is renewed once, where it can be."""
+        done = self._asked(call, settings, max_output=max_output, lazy=lazy)
+        if done.code and _REFUSED.search(done.stderr) and self.remote.renew():
+            done = self._asked(call, settings, max_output=max_output, lazy=lazy)
+        return done
+
+    def _asked(self, call: Call, settings: Mapping[str, str], *, max_output: int, lazy: bool) -> Finished:
         with self.remote.access(self.folder) as (environment, login):
             environment |= {"GIT_NO_LAZY_FETCH": "0" if lazy else "1"}
             return self._run(call, environment=environment, settings={**settings, **login}, max_output=max_output)

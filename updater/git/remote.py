@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from updater.errors import GitError
+from updater.errors import ForgeError, GitError
 from updater.git.credentials.base import GitCredentials, Login
 from updater.git.urls import Address, check_url, parse
 from updater.secrets import SecretRef
@@ -60,10 +60,10 @@ class Remote:
     def access(self, folder: Path) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
         """Yield the environment and the settings of a git process that talks to this remote.
 
-        A private key lies in a folder of its own in `folder` meanwhile, readable by us alone. Raises SecretError.
+        A private key lies in a folder of its own in `folder` meanwhile, readable by us alone.
+        Raises SecretError, and GitError where there is no login to be had.
         """
-        address = parse(self.url)
-        login = self.credentials.login() if self.credentials else Login()
+        address, login = parse(self.url), self._login()
         environment = {"GIT_ALLOW_PROTOCOL": address.scheme}
         if address.scheme != "ssh":
             with self._authorities(folder) as trusted:
@@ -71,6 +71,16 @@ class Remote:
             return
         with _key_files(folder, login) as command:
             yield environment | {"GIT_SSH_COMMAND": command, "GIT_SSH_VARIANT": "ssh"}, {}
+
+    def renew(self) -> bool:
+        """Forget a login that was refused, and say whether the next one is another."""
+        return self.credentials is not None and self.credentials.renew(self._login())
+
+    def _login(self) -> Login:
+        try:
+            return self.credentials.login() if self.credentials else Login()
+        except ForgeError as err:
+            raise GitError(f"{self.name}: no login: {err}") from err
 
     def _http(self, address: Address, login: Login) -> dict[str, str]:
         settings = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,8 +11,6 @@ from updater.plugins import Member
 
 if TYPE_CHECKING:
     from updater.transport.http import Http
-
-NOT_YET = frozenset({"github_app"})  # kinds of the contract that are not built
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +29,11 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a login is used: the path of a repository at its forge, the address of the forge's API, and a way there."""
+    """Where a login is used: the path of a repository at its forge, the address of the forge's API, and its client."""
 
     repository: str
     api: str
-    http: Http
+    http: Callable[[], Http]
 
 
 class GitCredentials(Member):

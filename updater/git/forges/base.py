@@ -87,7 +87,7 @@ def kind_of(url: str) -> str | None:
     return None
 
 
-def place_of(url: str, kind: str, api: str | None, http: Http) -> Place:
+def place_of(url: str, kind: str, api: str | None, http: Callable[[], Http]) -> Place:
     """Return where the API of the forge at an address is, and which repository is meant.
 
     The API speaks HTTPS at the same host. It has the port of a repository over HTTP; that of SSH says nothing of it.
@@ -113,7 +113,7 @@ def forge_for(
     kind = kind or kind_of(url)
     if kind is None:
         return None
-    place, forge = place_of(url, kind, api, http), kinds()[kind]
+    place, forge = place_of(url, kind, api, lambda: http), kinds()[kind]
     return forge(Api(place.api, http, forge.headers, credentials), place.repository)
 
 

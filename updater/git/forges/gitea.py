@@ -95,7 +95,7 @@ class Gitea(Forge):
         return self._list(branch, target, "all")
 
     def _list(self, branch: str, target: str, state: str) -> tuple[PullRequest, ...]:
-        query = {"state": state, "base_branch": target}  # the latter since Gitea 1.25; the rest is left out here
+        query = {"state": state, "base_branch": target}  # the latter is news to older ones
         pages = self._api.pages(_Request, f"{self._at}/pulls", query, size="limit", most=LOOKED_AT)
         found = (one.plain() for one in pages if one.ours)
         return newest(one for one in found if (one.branch, one.target) == (branch, target))

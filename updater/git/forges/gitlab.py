@@ -144,7 +144,7 @@ class GitLab(Forge):
         wanted: dict[str, Any] = {
             "auto_merge": True,
             "merge_when_pipeline_succeeds": True,
-        }  # its names since 17.11, and before
+        }
         try:
             if self._api.read(_Request, "GET", f"{self._at}/{request.number}").merge_when_pipeline_succeeds:
                 return True

@@ -1,0 +1,150 @@
+"""A GitHub App: tokens of an hour for one repository, at Git and at the API alike.
+
+https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from urllib.parse import quote
+
+from pydantic import AwareDatetime, BaseModel, Field, PrivateAttr
+
+from updater.errors import ForgeError
+from updater.git.credentials.base import GitCredentials, Login, Place
+from updater.git.credentials.basic import HTTP, basic_header
+from updater.secrets import SecretError, SecretRef, remember
+
+if TYPE_CHECKING:
+    from updater.git.forges.asking import Api
+
+USERNAME = "x-access-token"
+EARLY = timedelta(minutes=5)  # before its end a token is renewed
+JWT_SECONDS = 540  # GitHub takes ten minutes at most
+CLOCKS_APART = 60  # seconds that our clock may be ahead, as GitHub advises
+
+Id = Annotated[int, Field(ge=1, le=1 << 53)]
+
+
+class _Installation(BaseModel):
+    id: Id
+
+
+class _Token(BaseModel):
+    token: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,4096}$")]
+    expires_at: AwareDatetime
+
+
+class GitHubApp(GitCredentials):
+    """A GitHub App by its id and a private key; `installation_id` is found by the repository where it is null.
+
+    It needs to read and write contents, and pull requests where it opens such.
+    """
+
+    schemes: ClassVar[frozenset[str]] = HTTP
+    kind: Literal["github_app"] = "github_app"
+    app_id: Id
+    installation_id: Id | None = None
+    private_key: SecretRef
+    _tokens: Tokens | None = PrivateAttr(None)
+
+    def at(self, place: Place) -> GitHubApp:
+        """Return what logs in at one repository; it keeps the token for as long as it is good."""
+        bound = self.model_copy()
+        bound._tokens = Tokens(self, place)  # noqa: SLF001  a copy of our own
+        return bound
+
+    def login(self) -> Login:
+        """Return the token of now. Raises SecretError, and ForgeError where there is none to be had."""
+        if self._tokens is None:
+            raise ForgeError("a github_app logs in at a repository of GitHub alone", refused=True)
+        token = self._tokens.get()
+        return Login(header=basic_header(USERNAME, token), token=token)
+
+    def renew(self, refused: Login) -> bool:
+        """Forget a token that was refused: its rights were changed, or it was taken back."""
+        if self._tokens is None:
+            return False
+        self._tokens.forget(refused.token)
+        return True
+
+
+class Tokens:
+    """The token of an app for one repository; threads share it, and one fetches it while the others wait."""
+
+    def __init__(self, app: GitHubApp, place: Place, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._app, self._place, self._now = app, place, now
+        self._lock = threading.Lock()
+        self._token, self._until = "", now()
+
+    def get(self) -> str:
+        """Return a token that is good for some minutes. Raises SecretError and ForgeError."""
+        with self._lock:
+            if not self._token or self._now() >= self._until:
+                made = self._fetch()
+                remember(made.token)
+                self._token, self._until = made.token, made.expires_at - EARLY
+            return self._token
+
+    def forget(self, refused: str) -> None:
+        """Fetch another token when one is wanted again, unless somebody did already."""
+        with self._lock:
+            if self._token == refused:
+                self._token = ""
+
+    def _fetch(self) -> _Token:
+        from updater.git.forges.asking import Api
+        from updater.git.forges.github import GitHub
+
+        proof = jwt(self._app.app_id, self._app.private_key, self._now())
+        only = {"repositories": [self._place.repository.rpartition("/")[2]]}  # of all that the app may touch
+        with self._place.http() as http:
+            api = Api(self._place.api, http, lambda _: GitHub.headers(proof))
+            installation = self._app.installation_id or self._find(api)
+            return api.read(_Token, "POST", f"/app/installations/{installation}/access_tokens", body=only)
+
+    def _find(self, api: Api) -> int:
+        from updater.git.forges.asking import NotDone
+
+        try:
+            return api.read(_Installation, "GET", f"/repos/{quote(self._place.repository)}/installation").id
+        except NotDone as err:
+            if err.status != 404:
+                raise
+            where = self._place.repository[:200]
+            raise ForgeError(f"the GitHub App {self._app.app_id} is not installed at {where}", refused=True) from err
+
+
+def jwt(app: int, key: SecretRef, now: datetime) -> str:
+    """Return what proves that we are an app (RFC 7519, RS256). Raises SecretError."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        private = load_pem_private_key(key.resolve().encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        private = None
+    if not isinstance(private, RSAPrivateKey):
+        raise SecretError(f"secret {key.reference} is no private RSA key in PEM without a passphrase")
+    at = int(now.timestamp())
+    claims = {"iat": at - CLOCKS_APART, "exp": at + JWT_SECONDS, "iss": str(app)}
+    signed = f"{_part({'alg': 'RS256', 'typ': 'JWT'})}.{_part(claims)}"
+    token = f"{signed}.{_encoded(private.sign(signed.encode(), PKCS1v15(), SHA256()))}"
+    remember(token)
+    return token
+
+
+def _part(value: Mapping[str, object]) -> str:
+    return _encoded(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _encoded(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
