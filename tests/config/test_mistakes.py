@@ -97,7 +97,7 @@ TABLE = [
         REPOSITORY % "credentials: {kind: §magic, wand: x}",
         "repositories[0].credentials.kind",
         "'magic'",
-        "one of basic, ssh_key, token",
+        "one of basic, github_app, ssh_key, token",
     ),
     (
         "key of a member missing",

@@ -13,7 +13,7 @@ from tests.lab.git import AT, AUTHOR, FILES, PASSWORD, Room, Ssh, hook
 from updater.demo.git_server import GitServer
 from updater.errors import GitError
 from updater.git.clone import Clone
-from updater.git.credentials.base import NOT_YET, GitCredentials
+from updater.git.credentials.base import GitCredentials
 from updater.git.credentials.basic import Basic
 from updater.git.credentials.ssh_key import SshKey
 from updater.git.credentials.token import Token
@@ -31,9 +31,8 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> SecretRef:
     return SecretRef("env:GIT_SECRET")
 
 
-def test_every_kind_is_one_file_and_none_is_both_here_and_to_come() -> None:
-    assert set(members(GitCredentials)) == {"basic", "token", "ssh_key"}
-    assert not NOT_YET & set(members(GitCredentials))
+def test_every_kind_is_one_file() -> None:
+    assert set(members(GitCredentials)) == {"basic", "token", "ssh_key", "github_app"}
     assert all(kind.schemes for kind in members(GitCredentials).values())
 
 

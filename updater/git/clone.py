@@ -52,10 +52,12 @@ _DAMAGE = re.compile(  # our side's words; what the remote's side says begins wi
     re.MULTILINE,
 )
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large|Read-only file system")
-_DENIED = re.compile(r"returned error: 401|ermission|denied|not allowed|read.only|Authentication failed", re.IGNORECASE)
+_DENIED = re.compile(
+    r"returned error: 40[13]|ermission|denied|not allowed|read.only|Authentication failed", re.IGNORECASE
+)
+_LOGIN = re.compile(rb"could not read Username|Authentication failed|returned error: 401")  # it was refused
 
 
-_REFUSED = re.compile(rb"could not read Username|Authentication failed|returned error: 401")  # of a login
 _HINTS = (
     (
         "terminal prompts disabled",
@@ -442,7 +444,7 @@ class Clone:
     ) -> Finished:
         """Run git with the network; a login that was refused is renewed once, where it can be."""
         done = self._asked(call, settings, max_output=max_output, lazy=lazy)
-        if done.code and _REFUSED.search(done.stderr) and self.remote.renew():
+        if done.code and _LOGIN.search(done.stderr) and self.remote.renew():
             done = self._asked(call, settings, max_output=max_output, lazy=lazy)
         return done
 
