@@ -12,6 +12,7 @@ from updater.config.base import path_of, reference
 from updater.config.delivery import ClusterSettings
 from updater.config.entries import maps, texts, typed, unique, with_network, without
 from updater.config.files import Files
+from updater.config.forges import no_requests
 from updater.config.images import Item
 from updater.config.items import Items, validate
 from updater.config.network import Network
@@ -22,7 +23,7 @@ from updater.config.repositories import GitHost, RepositorySettings, below, fits
 from updater.config.settings import Document, Settings
 from updater.config.sources import Sources, is_glob
 from updater.config.tree import Map, Mark, Seq, Text, kind_of
-from updater.config.write_back import CYCLE, IMAGE, PATH
+from updater.config.write_back import CYCLE, IMAGE, PATH, PullRequestBack
 from updater.errors import ConfigError, Problem
 from updater.secrets import SecretRef
 
@@ -134,6 +135,7 @@ def _complete(tree: Map, environ: Mapping[str, str], files: Sources, problems: l
     names = unique(_repository_names(tree.get("repositories")), problems)
     items = Items(registries, names, problems).read(tree.get("defaults"), tree.get("images"))
     problems += _strange_labels(tree.get("repositories"), items)
+    problems += _no_forge(tree.get("repositories"), repositories, hosts, items)
     problems += _strange_repositories(tree.get("applications"), names)
     notifications = _notifications(tree.get("notifications"), network, names, problems)
     web = _web(tree.get("web"), problems)
@@ -201,6 +203,21 @@ def _strange_labels(repositories: object, items: Collection[Item]) -> Iterator[P
         by = commit.get("group_by") if isinstance(commit, Map) else None
         if isinstance(commit, Map) and isinstance(by, Text) and by not in known:
             yield unknown("label", by, known, commit.marks["group_by"])
+
+
+def _no_forge(
+    entries: object, repositories: Collection[RepositorySettings], hosts: Collection[GitHost], items: Collection[Item]
+) -> Iterator[Problem]:
+    """Refuse pull requests where their forge cannot be asked."""
+    by_name = {host.host: host for host in hosts}
+    marks = {repository_name(entry): entry.marks["url"] for entry in maps(entries) if "url" in entry}
+    for one in repositories:
+        ways = [item.write_back for item in items if item.repository in {None, one.name}]
+        if any(isinstance(way or one.write_back, PullRequestBack) for way in (*ways, None)):
+            lacking = no_requests(one, by_name.get(below(one.url, by_name) or ""))
+            found, _, expected = lacking.partition("; expected ")
+            if lacking and one.name in marks:
+                yield marks[one.name].problem(found, expected)
 
 
 def _names(entries: object) -> Iterator[tuple[str, Mark]]:

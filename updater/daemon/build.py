@@ -18,7 +18,7 @@ from updater.config.network import Network
 from updater.config.repositories import RepositorySettings
 from updater.config.settings import Settings, canonical, git_host_for, registry_for
 from updater.editors.document import Words
-from updater.errors import ConfigError, Problem
+from updater.errors import ConfigError, ForgeError, Problem
 from updater.git.clone import Clone
 from updater.git.credentials.base import GitCredentials
 from updater.git.forges.base import Forge, forge_for, place_of
@@ -112,6 +112,7 @@ def build(
             _once(partial(_memory, closing, database, settings, written, counting.happened)),
             pushed=counting.pushed,
             conflicted=counting.conflicted,
+            forge_of=forges(settings, http, login_of),
         )
     finally:
         for client in clients:
@@ -141,8 +142,8 @@ def clones(settings: Settings, login_of: Logins | None = None) -> Callable[[Repo
 
 def forges(
     settings: Settings, http: Callable[[Network], Http], login_of: Logins
-) -> Callable[[RepositorySettings], Forge | None]:
-    """Return what gives each repository its forge, made once; None where nobody knows of what kind it is."""
+) -> Callable[[RepositorySettings], Forge]:
+    """Return what gives each repository its forge, made once. It raises ForgeError where nobody knows its kind."""
 
     @_once
     def made(_name: str, repository: RepositorySettings) -> Forge | None:
@@ -155,7 +156,15 @@ def forges(
             credentials=login_of(repository, api_login(repository, host)),
         )
 
-    return lambda repository: made(repository.name, repository)
+    def forge_of(repository: RepositorySettings) -> Forge:
+        found = made(repository.name, repository)
+        if found is None:
+            raise ForgeError(
+                f"{repository.name}: nobody knows what kind its forge is: say it in git_hosts", refused=True
+            )
+        return found
+
+    return forge_of
 
 
 def _once(make: Callable[..., T]) -> Callable[..., T]:

@@ -84,7 +84,7 @@ _KINDS = {
         "{n} 个合并请求被关闭",
         "{n} 个合并请求被关闭",
         _DETAILS,
-        "出现更高版本后会自动继续；如需立即恢复，请执行 `updater resume {command}`",
+        "出现更高版本后会自动继续；如需立即恢复，请执行 `updater resume NAME`",
         link=_PULL_REQUEST,
     ),
     Kind.HUMAN_ROLLBACK: Told(

@@ -80,7 +80,7 @@ _KINDS = {
         "{n} pull request closed",
         "{n} pull requests closed",
         _DETAILS,
-        "Updates go on with a newer version, or now with `updater resume {command}`",
+        "Updates go on with a newer version, or now with `updater resume NAME`",
         link=_PULL_REQUEST,
     ),
     Kind.HUMAN_ROLLBACK: Told(

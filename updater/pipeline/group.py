@@ -25,16 +25,17 @@ class Way:
     branch: str = ""
 
 
-def way_of(item: Item, repository: RepositorySettings, target: str, file: str) -> Way:
+def way_of(item: Item, repository: RepositorySettings, target: str, file: str, alone: str = "") -> Way:
     """Return where a change of an item in a file goes. Raises ValueError where the branch's name cannot be used.
 
-    A rolling branch belongs to one target: beside the repository's own branch, the name says which.
+    A rolling branch belongs to one target: beside the repository's own branch, the name says which. `alone` names a
+    group that has nothing to do with the others.
     """
     back = item.write_back or repository.write_back
-    group = _group(item, repository, target, file)
+    group = alone or _group(item, repository, target, file)
     if isinstance(back, Push):
         return Way(group, back)
-    elsewhere = item.branch not in {None, repository.branch} and repository.commit.group_by != CYCLE
+    elsewhere = item.branch not in {None, repository.branch} and (alone or repository.commit.group_by != CYCLE)
     slug = _slug(f"{group}-{target}" if elsewhere else group)
     name = compile_template(back.branch, GROUPS).render(
         {"group": slug, "repository": _slug(repository.name), "branch": _slug(target)}

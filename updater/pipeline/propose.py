@@ -24,6 +24,7 @@ from updater.model.change import Bump, Change
 from updater.model.decision import Reason, Update
 from updater.model.event import Kind, Subject
 from updater.model.image import ImageRef
+from updater.model.people import People
 from updater.model.pull_request import PullRequest, State
 from updater.pipeline.commit import PUSH_TRIES, Plan, bumps_of, commit, draft, failed, template_failure
 from updater.pipeline.edit import Wanted
@@ -42,14 +43,16 @@ UNDECIDED = frozenset({Reason.INCOMPLETE_SCAN.value, "stale_scan"})  # holds tha
 class Intent:
     """What a cycle wants of one way: a row for each reference that is due, and what is to be written.
 
-    approved  says whether a person let a row's target pass
-    mine      says whether a reference goes this way
+    mine    says whether a reference goes this way
+    people  what a person said about the item of a row
+    until   a rollback: its images are held until then
     """
 
     rows: list[Row]
     wanted: list[Wanted]
-    approved: Callable[[Row], bool]
     mine: Callable[[Owned], bool]
+    people: Callable[[Row], People | None] = lambda _row: None
+    until: datetime | None = None
 
 
 def propose(
@@ -110,7 +113,7 @@ class _Proposal:
         left = {_spot(row) for row in rows if row.outcome is Outcome.UPDATED}
         wanted = [one for one in intent.wanted if _place(one) in left] + self._carried(intent, rows)
         plan = draft(self.world, self.checkout, rows, wanted)
-        plan.proposed = self._standing(self.open)
+        plan.proposed, plan.until = self._standing(self.open), intent.until
         if not plan.changes:
             return self._withdrawn(plan), []
         if self._same(plan.changes):
@@ -172,13 +175,13 @@ class _Proposal:
 
     def _refused(self, row: Row, intent: Intent) -> Row:
         """Hold what a person refused by closing a request, unless an open one says it, or it was approved."""
-        if row.outcome is not Outcome.UPDATED or row.reference is None or intent.approved(row):
+        if row.outcome is not Outcome.UPDATED or not isinstance(row.decision, Update):
             return row
-        if self.open and _says(self.open, row):
+        if self.open and _says(self.open, row.decision):
             return row
-        closed = (one for one in self.requests if one.state is State.CLOSED and _says(one, row))
+        closed = (one for one in self.requests if one.state is State.CLOSED and _says(one, row.decision))
         found = next(closed, None)
-        if found is None:
+        if found is None or _excused(found, row.decision, intent.people(row)):
             return row
         return _held(row, Reason.PULL_REQUEST_CLOSED, f"a person closed {found.url} for {row.target}")
 
@@ -330,11 +333,18 @@ def _held(row: Row, reason: Reason, why: str) -> Row:
     return replace(row, outcome=Outcome.HELD, reason=reason.value, why=why)
 
 
-def _says(request: PullRequest, row: Row) -> bool:
-    """Whether a request is about the version that a row is to get, whatever stood there before."""
-    assert isinstance(row.decision, Update)
-    target = row.decision.target
+def _says(request: PullRequest, update: Update) -> bool:
+    """Whether a request is about the version of an update, whatever stood there before."""
+    target = update.target
     return any((one.image, one.new) == (target.name, target.version) for one in proposed(request.body))
+
+
+def _excused(closed: PullRequest, update: Update, people: People | None) -> bool:
+    """Whether a person who closed a request has said since that the image may go on, or this tag pass."""
+    if people is None:
+        return False
+    later = people.resumed_at and closed.changed_at and people.resumed_at > closed.changed_at
+    return bool(later) or update.tag in people.approved
 
 
 def _spot(row: Row) -> tuple[str, int]:

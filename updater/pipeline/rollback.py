@@ -13,14 +13,16 @@ from typing import Any
 
 from updater.config.images import Item
 from updater.config.repositories import RepositorySettings
-from updater.errors import RegistryError, UpdaterError
+from updater.errors import ForgeError, RegistryError, UpdaterError
 from updater.model.decision import Reason
 from updater.model.image import ImageRef
 from updater.pipeline.commit import Plan, draft, failed, land
 from updater.pipeline.decide import written
 from updater.pipeline.edit import Wanted, refusal
 from updater.pipeline.find import Owned
+from updater.pipeline.group import Way, way_of
 from updater.pipeline.look import LOCK_WAIT, UNREACHED, Branch, Checkout, World, branches, joined, look, trail
+from updater.pipeline.propose import Intent, propose
 from updater.pipeline.report import Failure, Outcome, Report, Row, Written, held, unique
 from updater.registry.client import NotFound
 
@@ -38,10 +40,11 @@ def rollback(world: World, items: Sequence[Item], to: str | None, now: datetime,
     near = [one for one in branches(world.settings) if any(item.name in by_name for item in one.items)]
     back = _Back(world, by_name, to, now, until)
     for branch in joined(world, near):
-        plan, landed = _branch(back, branch)
-        report.rows += plan.rows
-        report.written += landed
-        report.failures += plan.failures
+        for plan, landed in _branch(back, branch):
+            report.rows += plan.rows
+            report.written += landed
+            report.failures += plan.failures
+            report.proposed += [plan.proposed] if plan.proposed else []
     seen = {row.item.name for row in report.rows}
     for item in items:
         if item.name not in seen and not report.failures:
@@ -57,25 +60,39 @@ def back_at(report: Report) -> dict[str, list[str]]:
     """Return what the items that went back, or were there already, say now: each value once, by item."""
     tags: dict[str, dict[str, None]] = {}
     for row in report.rows:
-        if row.outcome in {Outcome.UPDATED, Outcome.UP_TO_DATE}:
+        if row.outcome in {Outcome.UPDATED, Outcome.UP_TO_DATE} or row.reason == Reason.AWAITING_MERGE:
             tags.setdefault(row.item.name, {})[row.target or row.current or ""] = None
     return {name: list(values) for name, values in tags.items()}
 
 
-def _branch(back: _Back, branch: Branch) -> tuple[Plan, list[Written]]:
-    drafts: list[Plan] = []
-
-    def planned(checkout: Checkout) -> Plan:
-        drafts.append(back.plan(checkout))
-        return drafts[-1]
-
+def _branch(back: _Back, branch: Branch) -> list[tuple[Plan, list[Written]]]:
+    """Go back on one branch: straight, or where its changes wait for people in a branch of each image's own."""
     try:
         with back.world.clone_of(branch.repository).lock(LOCK_WAIT):
-            return land(back.world, look(back.world, branch), planned, back.now)
-    except UNREACHED as err:
-        last = drafts[-1] if drafts else Plan()
-        failures = [*last.failures, Failure(f"repository {branch.repository.name}", str(err))]
-        return Plan([failed(row, str(err)) for row in last.rows], failures=failures), []
+            checkout = look(back.world, branch)
+            return [_go(back, checkout, way) for way in back.ways(checkout)]
+    except (*UNREACHED, ValueError) as err:  # a branch whose name cannot be used is one too
+        return [(Plan(failures=[Failure(f"repository {branch.repository.name}", str(err))]), [])]
+
+
+def _go(back: _Back, checkout: Checkout, way: Way | None) -> tuple[Plan, list[Written]]:
+    intents: list[Intent] = []
+
+    def intended(seen: Checkout) -> Intent:
+        intents.append(back.intent(seen, way))
+        return intents[-1]
+
+    try:
+        if way is None:
+            plan, written = land(back.world, checkout, lambda seen: back.plan(seen, intended(seen)), back.now)
+        else:
+            plan, written = propose(back.world, checkout, way, intended, back.now, write=True)
+    except (*UNREACHED, ForgeError) as err:
+        failure = Failure(f"repository {checkout.branch.repository.name}", str(err))
+        plan, written = Plan([failed(row, str(err)) for row in (intents[-1].rows if intents else [])]), []
+        plan.failures.append(failure)
+    plan.failures += back.failures(intents[-1].rows) if intents else []
+    return plan, written
 
 
 def _hold(world: World, report: Report, now: datetime, until: datetime) -> None:
@@ -107,29 +124,42 @@ class _Back:
     until: datetime
     digests: dict[tuple[str, str], str | UpdaterError] = field(default_factory=dict)
 
-    def plan(self, checkout: Checkout) -> Plan:
-        """Return what becomes of each reference of a branch."""
-        rows: list[Row] = []
-        wanted: list[Wanted] = []
-        failures: list[Failure] = []
-        for one in checkout.owned:
-            if (answer := self._row(checkout, one)) is None:
-                continue
-            row, want = answer
-            rows.append(row)
-            if want:
-                wanted.append(want)
-            elif row.outcome is not Outcome.UP_TO_DATE:
-                failures.append(Failure(f"image {row.item.name}", row.why))
-        plan = draft(self.world, checkout, rows, wanted)
-        plan.failures += failures
+    def ways(self, checkout: Checkout) -> list[Way | None]:
+        """Return where changes of a branch go: None for the branch itself."""
+        return list(dict.fromkeys(self._way(checkout, one) for one in checkout.owned if self._item(one)))
+
+    def intent(self, checkout: Checkout, way: Way | None) -> Intent:
+        """Return what becomes of each reference of a branch that goes one way."""
+        answers = [self._row(checkout, one) for one in checkout.owned if self._way(checkout, one) == way]
+        found = [answer for answer in answers if answer]
+        rows, wanted = [row for row, _ in found], [want for _, want in found if want]
+        return Intent(rows, wanted, lambda _one: False, until=self.until)
+
+    def plan(self, checkout: Checkout, intent: Intent) -> Plan:
+        """Return the changes of what goes to the branch itself."""
+        plan = draft(self.world, checkout, intent.rows, intent.wanted)
         plan.until = self.until
         return plan
 
+    def failures(self, rows: Sequence[Row]) -> list[Failure]:
+        """Return what of these cannot go back."""
+        stuck = (row for row in rows if row.outcome not in {Outcome.UPDATED, Outcome.UP_TO_DATE})
+        return [Failure(f"image {row.item.name}", row.why) for row in stuck]
+
+    def _item(self, one: Owned) -> Item | None:
+        names = (one.item.name if one.item else "", *one.rivals)
+        return next((self.items[name] for name in names if name in self.items), None)
+
+    def _way(self, checkout: Checkout, one: Owned) -> Way | None:
+        item, target = self._item(one), checkout.head.branch
+        if item is None:
+            return None
+        way = way_of(item, checkout.branch.repository, target, one.reference.file, f"rollback-{item.name}")
+        return way if way.branch else None
+
     def _row(self, checkout: Checkout, one: Owned) -> tuple[Row, Wanted | None] | None:
         """Return what becomes of one reference, and what to write where it goes back; None where it is not meant."""
-        item = next((self.items[name] for name in (one.item.name if one.item else "", *one.rivals)
-                     if name in self.items), None)  # fmt: skip
+        item = self._item(one)
         if item is None:
             return None
         repository, reference = checkout.branch.repository, one.reference

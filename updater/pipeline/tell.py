@@ -19,10 +19,12 @@ from updater.config.settings import Settings, canonical
 from updater.git.log import trailers
 from updater.messages.commits import Place, Told, digests, holds, linked, places, reasons, told
 from updater.messages.origin import Links
+from updater.messages.proposals import MAX_TITLE, proposed
 from updater.model.decision import Hold, Reason, Update
 from updater.model.event import ENDS, Event, Kind, Spot, Subject
 from updater.model.image import ImageRef
-from updater.pipeline.report import Cause, Landed, Outcome, Report, Row, spelled, weightiest
+from updater.model.pull_request import State
+from updater.pipeline.report import Cause, Landed, Outcome, Proposed, Report, Row, spelled, weightiest
 from updater.secrets import redact
 from updater.store.journal import Condition, Post, Standing, Writing
 from updater.store.polls import Poll
@@ -42,7 +44,8 @@ _KINDS: Mapping[str, Kind] = {
 """The holds that have a kind of their own; all others are `update_held`."""
 
 _RECOVERIES: Mapping[Kind, Kind] = {failure: recovery for recovery, failure in ENDS.items()}
-ITEM, REPOSITORY, CONFIG, REALM = "item", "repository", "config", "realm "  # topics; the last with a hash behind it
+ITEM, REPOSITORY, CONFIG = "item", "repository", "config"  # topics
+REALM, REQUEST = "realm ", "request "  # topics with a hash behind them
 
 
 def polls_of(report: Report, before: Mapping[str, Poll], now: datetime) -> dict[str, Poll]:
@@ -68,7 +71,8 @@ def subjects_of(report: Report) -> set[str]:
     causes += [failure.cause.subject for failure in report.failures if failure.cause]
     registries = [Subject(registry=name) for name in report.realms]
     items = [row.item.subject for row in report.rows]
-    return {subject.key for subject in (*causes, *report.read, *registries, *items)}
+    requests = [Subject(repository=one.repository, branch=one.target) for one in report.proposed]
+    return {subject.key for subject in (*causes, *report.read, *registries, *requests, *items)}
 
 
 def commits(report: Report, settings: Settings) -> list[Event]:
@@ -95,6 +99,7 @@ def tell(
     telling.shared()
     telling.repositories()
     telling.realms()
+    telling.requests()
     telling.expired()
     return telling.writing
 
@@ -222,6 +227,26 @@ class _Telling:
                 if key == subject.key and topic.startswith(REALM) and topic not in named:
                     self.writing.ended.append(last)
 
+    def requests(self) -> None:
+        """Tell which pull requests were opened, and what became of those that were."""
+        for one in self.report.proposed:
+            subject = Subject(repository=one.repository, branch=one.target)
+            topic = REQUEST + hashlib.sha256(one.request.branch.encode()).hexdigest()[:16]
+            last = self.standing.conditions.get((subject.key, topic))
+            known = self.standing.events[last.event] if last else None
+            number = f"#{one.request.number}"
+            if one.request.state is State.OPEN and (known is None or known.new != number):
+                event = _request(Kind.PULL_REQUEST_OPENED, one, self.now)
+                self.writing.ended += [last] if last else []
+                self.writing.conditions.append(Condition(subject.key, topic, event.key, event.id, self.now))
+                self.writing.events.append(event)
+            elif one.request.state is not State.OPEN and last is not None and known is not None:
+                merged = one.request.state is State.MERGED
+                kind = Kind.PULL_REQUEST_MERGED if merged else Kind.PULL_REQUEST_CLOSED
+                self.writing.ended.append(last)
+                if known.new == number:
+                    self.writing.events.append(_request(kind, one, self.now))
+
     def expired(self) -> None:
         """Tell which holds are over."""
         by_name = {item.name: item for item in self.settings.items}
@@ -300,6 +325,16 @@ def updated(landed: Landed, settings: Settings) -> Iterator[Event]:
                 ),
                 labels=item.labels,
             )
+
+
+def _request(kind: Kind, one: Proposed, now: datetime) -> Event:
+    """Return the event of a pull request; what it says comes from a forge."""
+    images = sorted({told.image for told in proposed(one.request.body)})
+    return Event(
+        kind, now, Subject(repository=one.repository, branch=one.target), new=f"#{one.request.number}",
+        why=redact(one.request.title[:MAX_TITLE]), commit=one.request.merged or one.request.head or None,
+        commit_url=one.request.url, images=tuple(images[:MAX_IMAGES]),
+    )  # fmt: skip
 
 
 def _lines(message: str, settings: Settings) -> dict[Told, list[Place]]:

@@ -341,14 +341,10 @@ class _Cycle:
             if row.outcome is Outcome.UPDATED and isinstance(decision := row.decision, Update) and row.reference
         ]
 
-        def approved(row: Row) -> bool:
-            people = said.get(row.item.name)
-            return bool(people and isinstance(row.decision, Update) and row.decision.tag in people.approved)
-
         def mine(one: Owned) -> bool:
             return one.item is not None and self._ours(checkout, one.item, one.reference.file) == way
 
-        return Intent(rows, wanted, approved, mine)
+        return Intent(rows, wanted, mine, lambda row: said.get(row.item.name))
 
     def _collected(self, checkout: Checkout, row: Row) -> Row:
         """Return the row of what waits for others of its group, while it does."""
