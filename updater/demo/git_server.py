@@ -56,7 +56,7 @@ class GitServer:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         login = base64.b64encode(f"{username}:{password}".encode()).decode() if password else ""
-        self._server = _Server(("127.0.0.1", port), folder, f"Basic {login}" if login else "")
+        self._server = Server(("127.0.0.1", port), folder, f"Basic {login}" if login else "")
         self._scheme = "https" if tls else "http"
         if tls:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -108,24 +108,28 @@ def environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath)} | fixed
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
+    """Listens, and knows the folder and the login."""
+
     daemon_threads = True
     block_on_close = False
 
     def __init__(self, address: tuple[str, int], folder: Path, login: str) -> None:
         self.folder, self.login = folder, login
-        super().__init__(address, _Handler)
+        super().__init__(address, Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no error of ours."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Hands one request to `git http-backend`."""
+
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = _CHUNK
     timeout = 60
-    server: _Server
+    server: Server
 
     def do_GET(self) -> None:
         """Serve one request for references."""
@@ -153,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 self.send_error(400, str(err))
                 return
-            if not self._allowed():
+            if not self.allowed():
                 self.send_response(401)
                 self.send_header("WWW-Authenticate", 'Basic realm="git"')
                 self.send_header("Content-Length", "0")
@@ -162,7 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
             body.seek(0)
             self._run(body, size)
 
-    def _allowed(self) -> bool:
+    def allowed(self) -> bool:
+        """Say whether the login is right."""
         given = self.headers.get("Authorization", "")
         return not self.server.login or hmac.compare_digest(given.encode(), self.server.login.encode())
 
