@@ -44,8 +44,11 @@ class Yard:
 
 
 @contextmanager
-def yard(folder: Path, kind: Any, credentials: GitCredentials | None = None, **others: Any) -> Iterator[Yard]:
+def yard(
+    folder: Path, kind: Any, credentials: GitCredentials | None = None, *, seconds: float = 30.0, **others: Any
+) -> Iterator[Yard]:
     """Yield a forge of a kind; the login is a token unless there is another."""
+    folder.mkdir(exist_ok=True)
     secret = folder / "token"
     secret.write_text(TOKEN)
     login = credentials or Token(token=SecretRef(f"file:{secret}"))
@@ -54,7 +57,9 @@ def yard(folder: Path, kind: Any, credentials: GitCredentials | None = None, **o
         hosted = forge.create(REPOSITORY, FILES)
         place = place_of(f"{forge.url}/{REPOSITORY}.git", kind, None, Http)
         member = kinds()[kind]
-        client = member(Api(place.api, http, member.headers, login.at(place), sleep=slept.append), place.repository)
+        client = member(
+            Api(place.api, http, member.headers, login.at(place), sleep=slept.append, seconds=seconds), place.repository
+        )
         yield Yard(forge, hosted, client, slept)
 
 

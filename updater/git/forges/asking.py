@@ -44,7 +44,8 @@ class NotDone(ForgeError):
     """The forge read what was asked and did not do it; `status` is its answer, and `said` are its words."""
 
     def __init__(self, message: str, *, status: int, said: str, retry_at: datetime | None = None) -> None:
-        super().__init__(message, retry_at=retry_at, refused=400 <= status < 500 and retry_at is None)
+        final = status in {301, 308} or (400 <= status < 500 and status != 408)
+        super().__init__(message, retry_at=retry_at, refused=final and retry_at is None)
         self.status, self.said = status, said
 
 
