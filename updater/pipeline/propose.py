@@ -242,6 +242,7 @@ class _Proposal:
         bumps = bumps_of(plan.changes)
         names, before = self._words(plan, back, bumps), self.open
         if before is not None and not pushed and proposed(before.body) == proposed(names[1]):
+            self._adorn(plan, back, before, new=False)
             return before
         self.world.asked.pop(self._at, None)
         try:
@@ -264,14 +265,19 @@ class _Proposal:
             steps.append(lambda: self._forge.label(request.number, back.labels))
         if new and back.reviewers:
             steps.append(lambda: self._forge.ask(request.number, back.reviewers))
+        if back.auto_merge and (request.url, self.ours.head) not in self.world.merging:
+            steps.append(lambda: self._merge(request))
         for step in steps:
             try:
                 step()
             except ForgeError as err:
                 plan.failures.append(Failure(f"pull request {request.url}", str(err), err.retry_at))
-        if back.auto_merge and not self._forge.merge_when_ready(request):
+
+    def _merge(self, request: PullRequest) -> None:
+        if not self._forge.merge_when_ready(replace(request, head=self.ours.head)):
             why = "the forge does not merge it by itself: it may be switched off there, or nothing has to be waited for"
-            plan.failures.append(Failure(f"pull request {request.url}", why))
+            raise ForgeError(why)
+        self.world.merging.add((request.url, self.ours.head))
 
     def _words(self, plan: Plan, back: PullRequestBack, bumps: Sequence[Bump]) -> tuple[str, str]:
         settings = self.checkout.branch.repository
