@@ -184,7 +184,13 @@ class _Telling:
             if first.cause is not None:
                 continue  # told as what it shares with others; what was known of it stands
             last = self.standing.polls.get(first.item.name)
-            self._stand(first.item.subject, ITEM, _found(first, left, self.now), new=last is None or not last.looked)
+            event = None if self._is_proposed(first) else _found(first, left, self.now)
+            self._stand(first.item.subject, ITEM, event, new=last is None or not last.looked)
+
+    def _is_proposed(self, row: Row) -> bool:
+        """Whether a row waits in a pull request, which tells of itself."""
+        requests = {(one.repository, one.target) for one in self.report.proposed}
+        return row.reason == Reason.AWAITING_MERGE and (row.repository, row.branch) in requests
 
     def shared(self) -> None:
         """Tell what begins and what ends for all that share a failure."""
