@@ -1,7 +1,7 @@
 """Golden folders: what is found in `before/`, and the bytes of `after/` once every writable reference is at its target.
 
 `expected.json` says why the case is there, the targets by image, the references as `file:line image editor (reason)`,
-and what was skipped.
+what was skipped, and what stays because it shares a scalar with something that does not change alike. A file is a case.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from updater.editors.base import references
 from updater.editors.document import parse
 from updater.model.change import Reference
 from updater.model.image import ImageRef, split
-from updater.pipeline.edit import edit
+from updater.pipeline.edit import Wanted, apart, edit
 
 CASES = sorted(path.parent for path in Path(__file__).with_name("golden").glob("*/expected.json"))
 
@@ -26,14 +26,19 @@ def _told(reference: Reference) -> str:
     return f"{reference.file}:{reference.line} {reference.image} {reference.editor}{why}"
 
 
-def _wanted(found: list[Reference], targets: dict[str, str]) -> list[tuple[Reference, ImageRef, str]]:
+def _wanted(found: list[Reference], targets: dict[str, str]) -> list[Wanted]:
     wanted = []
     for reference in found:
         version = targets.get(reference.image.name)
         if version is not None and not reference.unwritable:
             _, tag, digest = split(f"x:{version}" if not version.startswith("@") else f"x{version}")
-            wanted.append((reference, reference.image.at(tag, digest), "because"))
+            wanted.append(Wanted(reference, reference.image.at(tag, digest), "because"))
     return wanted
+
+
+def _together(wanted: list[Wanted]) -> list[Wanted]:
+    left = apart(wanted)
+    return [one for index, one in enumerate(wanted) if index not in left]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -41,24 +46,28 @@ def test_golden(case: Path) -> None:
     expected: dict[str, Any] = json.loads((case / "expected.json").read_text())
     told: list[str] = []
     skipped: list[str] = []
+    stays: list[str] = []
     for before in sorted(path for path in (case / "before").rglob("*") if path.is_file()):
         name = before.relative_to(case / "before").as_posix()
         document = parse(name, before.read_bytes())
         found = references(document)
         told += map(_told, found)
         skipped += [f"{skip.file}:{skip.line} {skip.why}" for skip in document.skipped]
-        change = edit(name, document.text, _wanted(found, expected["to"]))
+        wanted = _wanted(found, expected["to"])
+        stays += [f"{name}:{wanted[index].reference.line} {why}" for index, why in sorted(apart(wanted).items())]
+        change = edit(name, document.text, _together(wanted))
         assert change.after.encode() == (case / "after" / name).read_bytes()
         again = references(parse(name, change.after))
         assert [r.places[0].role for r in again] == [r.places[0].role for r in found]
-        assert edit(name, change.after, _wanted(again, expected["to"])).bumps == ()
+        assert edit(name, change.after, _together(_wanted(again, expected["to"]))).bumps == ()
     assert told == expected["references"]
     assert skipped == expected.get("skipped", [])
+    assert stays == expected.get("stays", [])
 
 
 def test_every_case_is_complete() -> None:
     """A folder without its expectation would be tested by nobody."""
-    assert len(CASES) >= 25
+    assert sum(path.is_file() for case in CASES for path in (case / "before").rglob("*")) >= 120
     assert {path.name for path in Path(__file__).with_name("golden").iterdir() if path.is_dir()} == {
         case.name for case in CASES
     }

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import ClassVar
 
 from updater.editors.document import Alias, Document, Mapping, Node, Part, Scalar, Sequence
 from updater.editors.scalar import is_text, spell
+from updater.editors.sharing import tangle, users
 from updater.errors import EditError
 from updater.model.change import Edit, Place, Reference, Role, Style
 from updater.model.image import ImageRef, is_digest, is_tag, split
@@ -22,6 +23,7 @@ from updater.plugins import Member, members
 
 _TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]")  # Helm and Jinja, shells, Compose, envsubst, make
 _STYLES = {"": Style.PLAIN, "'": Style.SINGLE, '"': Style.DOUBLE}
+_BLOCKS = frozenset("|>")
 _TEMPLATED = "the tag comes from a template"
 _PLAIN_TAGS = (None, "!", "tag:yaml.org,2002:str")
 _KUSTOMIZE = "kustomize.config.k8s.io/"
@@ -47,7 +49,7 @@ class Editor(Member):
             raise EditError(f"{reference.file}:{reference.line}: {reference.unwritable}")
         wanted = ((place, self._value(place, reference, target)) for place in reference.places)
         return tuple(
-            Edit(place.start, place.end, spell(value, place.style))
+            Edit(place.start, place.end, spell(value, place.style), place.lead)
             for place, value in wanted
             if value is not None and value != place.value
         )
@@ -84,11 +86,32 @@ def references(document: Document) -> list[Reference]:
     found: list[Reference] = []
     for editor in automatic():
         for reference in editor.find(document):
-            starts = {place.start for place in reference.places}
-            if taken.isdisjoint(starts):
-                taken |= starts
+            places = {place.at for place in reference.places}
+            if taken.isdisjoint(places):
+                taken |= places
                 found.append(reference)
-    return sorted(found, key=lambda reference: reference.places[0].start)
+    return sorted(map(_strangers(found), found), key=lambda reference: reference.places[0].at)
+
+
+def _strangers(found: list[Reference]) -> Callable[[Reference], Reference]:
+    """Tell apart what is shared with something that is no reference, and can never change with it."""
+    readers: dict[int, set[int]] = {}
+    for place in (place for reference in found for place in _shared(reference)):
+        readers.setdefault(place.start, set()).add(place.at)
+
+    def judged(reference: Reference) -> Reference:
+        users = ((user, readers[place.start]) for place in _shared(reference) for user in place.users)
+        stranger = next((user for user, known in users if user.at not in known), None)
+        if stranger is None or reference.unwritable:
+            return reference
+        return replace(reference, unwritable=f"shared with line {stranger.line}, which names no image that is read")
+
+    return judged
+
+
+def _shared(reference: Reference) -> Iterator[Place]:
+    """The places that others read too, of those that are ever written."""
+    return (place for place in reference.places if place.users and place.role is not Role.REPOSITORY)
 
 
 def is_kustomization(document: Document, part: Part) -> bool:
@@ -131,35 +154,46 @@ def is_empty(node: Node | None) -> bool:
 
 
 def place(role: Role, node: Scalar | Alias) -> Place:
-    """The place of a scalar, or of the alias that stands for one."""
-    style = _STYLES.get(node.style, Style.PLAIN) if isinstance(node, Scalar) else Style.PLAIN
-    return Place(role, node.start, node.end, node.line, value_of(node) or "", style)
+    """The place of a scalar, also of one that an alias stands for: it is written at its anchor."""
+    scalar = node.target if isinstance(node, Alias) else node
+    alias = node.start if isinstance(node, Alias) else None
+    if not isinstance(scalar, Scalar):
+        return Place(role, node.start, node.end, node.line, "")
+    value = scalar.value.rstrip("\n") if scalar.style in _BLOCKS else scalar.value
+    shared = () if tangle(scalar) else users(scalar, role)
+    style = _STYLES.get(scalar.style, Style.BLOCK)
+    return Place(role, scalar.start, scalar.end, node.line, value, style, alias, shared)
 
 
 def obstacle(document: Document, node: Scalar | Alias, holder: Mapping) -> str:
-    """Why a scalar cannot be written in place; empty where it can."""
-    if isinstance(node, Alias):
-        return f"written through the alias *{node.name}"
-    alias = node.anchor if node.shared else shared_by(holder)
-    if alias:
-        return f"shared through the alias *{alias}"
-    if node.style not in _STYLES:
-        return "written as a block scalar"
-    if node.tag not in _PLAIN_TAGS:
-        return f"has the tag {node.tag}"
-    token = document.text[node.start : node.end]
-    if token != f"{node.style}{node.value}{node.style}":
-        return "written with escapes or over several lines"
-    return ""
+    """Why a scalar cannot be written in place, or at its anchor; empty where it can."""
+    scalar = node.target if isinstance(node, Alias) else node
+    if not isinstance(scalar, Scalar):
+        return "written as a list or a mapping"
+    if why := tangle(scalar):
+        return why
+    if isinstance(node, Alias) and holder.merged:
+        return f"read through the alias *{node.name} in what is merged itself"
+    if scalar.tag not in _PLAIN_TAGS:
+        return f"has the tag {scalar.tag}"
+    token = document.text[scalar.start : scalar.end]
+    if scalar.style in _BLOCKS:
+        return "" if token == scalar.value.rstrip("\n") else "written as a block scalar of several lines"
+    return (
+        "" if token == f"{scalar.style}{scalar.value}{scalar.style}" else "written with escapes or over several lines"
+    )
 
 
 def inline(document: Document, editor: str, holder: Mapping, key: str) -> Reference | None:
     """Read `name[:tag][@digest]` in one value of a mapping; None where it does not name an image."""
     node = holder.values.get(key)
+    return read(document, editor, holder, node) if isinstance(node, Scalar | Alias) else None
+
+
+def read(document: Document, editor: str, holder: Mapping, node: Scalar | Alias) -> Reference | None:
+    """Read `name[:tag][@digest]` in one scalar that a mapping holds; None where it does not name an image."""
     text = value_of(node)
-    if text is None or not isinstance(node, Scalar | Alias):
-        return None
-    if isinstance(node, Scalar) and not node.style and not is_text(text):
+    if text is None or (isinstance(node, Scalar) and not node.style and not is_text(text)):
         return None  # `image: true`, `image: 1`, `image:`
     text = text.rstrip("\n")  # a block scalar ends with a line break
     template = _TEMPLATE.search(text)
@@ -170,13 +204,14 @@ def inline(document: Document, editor: str, holder: Mapping, key: str) -> Refere
     why = _TEMPLATED if template else obstacle(document, node, holder)
     if template:
         tag = digest = None
-    if not _valid(tag, digest):
+    if not is_version(tag, digest):
         return None
     where = (place(Role.IMAGE, node),)
     return Reference(document.path, node.line, image.at(tag, digest), name, editor, where, why)
 
 
-def _valid(tag: str | None, digest: str | None) -> bool:
+def is_version(tag: str | None, digest: str | None) -> bool:
+    """Whether a tag and a digest, where there are any, can be such."""
     return (tag is None or is_tag(tag)) and (digest is None or is_digest(digest))
 
 

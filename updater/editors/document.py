@@ -15,10 +15,12 @@ import re2
 import yaml
 
 from updater.model.change import Skipped
-from updater.model.stream import BREAKS, MAX_DOCUMENTS, MAX_NODES, MAX_WHY, Broken, Span, decode, events, spans
+from updater.model.stream import BLANK, BREAKS, MAX_DOCUMENTS, MAX_NODES, MAX_WHY, Broken, Span, decode, events, spans
 
 _WORDS_MEMORY = 64 << 20  # bytes for RE2's automaton: enough for 50,000 names, taken as it grows
 _PROPERTY = re.compile(r"!<[^>\s]*>|[&!][^\s,\[\]{}]*")
+_BLOCK = frozenset("|>")
+_HEADER = re.compile(rf"[|>][-+0-9]*(?:[ \t]+(?:#[^{BREAKS}]*)?)?(?:\r\n|[{BREAKS}]) +")  # of a block scalar
 _BETWEEN = re.compile(rf"(?:[ \t{BREAKS}]|#[^{BREAKS}]*)*")
 
 
@@ -26,7 +28,8 @@ _BETWEEN = re.compile(rf"(?:[ \t{BREAKS}]|#[^{BREAKS}]*)*")
 class Scalar:
     """A scalar: its token from `start` to `end` without anchor and tag, and its raw text.
 
-    `style` is the first character of the token: empty for plain, else a quote or `|` or `>`.
+    `style` is the first character of the token: empty for plain, else a quote or `|` or `>`. Of a block scalar whose
+    text is one line, the token is that text alone.
     """
 
     start: int
@@ -36,18 +39,26 @@ class Scalar:
     style: str
     anchor: str | None
     tag: str | None
-    shared: bool = False  # an alias refers to it
+    parent: Sequence | Mapping | None = None
+    aliases: list[Alias] | None = None  # those that refer to it
+
+    @property
+    def shared(self) -> bool:
+        """Whether an alias refers to it."""
+        return self.aliases is not None
 
 
 @dataclass(slots=True, eq=False)
 class Alias:
-    """`*name`, and the node that it stands for."""
+    """`*name`, and the node that it stands for; `under` and `parent` as those of a sequence."""
 
     start: int
     end: int
     line: int
     name: str
     target: Scalar | Sequence | Mapping
+    under: str = ""
+    parent: Sequence | Mapping | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -58,8 +69,13 @@ class Sequence:
     under: str
     parent: Sequence | Mapping | None
     anchor: str | None
-    shared: bool = False
+    aliases: list[Alias] | None = None
     children: list[Node] = field(default_factory=list)
+
+    @property
+    def shared(self) -> bool:
+        """Whether an alias refers to it."""
+        return self.aliases is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -73,9 +89,23 @@ class Mapping:
     under: str
     parent: Sequence | Mapping | None
     anchor: str | None
-    shared: bool = False
+    flow: bool = False  # written in braces
+    aliases: list[Alias] | None = None
+    merged: bool = False  # one of these aliases stands under `<<`
     values: dict[str, Node] = field(default_factory=dict)
     pending: str | None = None  # the key that waits for its value while the mapping is read
+    keys: dict[Node, str] | None = None
+
+    def key_of(self, node: Node) -> str | None:
+        """The key of a value; None where a later one of the same name took its place."""
+        if self.keys is None:
+            self.keys = {value: key for key, value in self.values.items()}
+        return self.keys.get(node)
+
+    @property
+    def shared(self) -> bool:
+        """Whether an alias refers to it."""
+        return self.aliases is not None
 
 
 Node: TypeAlias = Scalar | Alias | Sequence | Mapping
@@ -183,7 +213,8 @@ class _Composer:
         if kind is yaml.ScalarEvent:
             self._add(self._scalar(event))
         elif kind is yaml.MappingStartEvent:
-            mapping = Mapping(self._line + event.start_mark.line, self._under(), self._holder, event.anchor)
+            line, flow = self._line + event.start_mark.line, event.flow_style
+            mapping = Mapping(line, self._under(), self._holder, event.anchor, flow)
             self.mappings.append(mapping)
             self._enter(mapping)
         elif kind is yaml.SequenceStartEvent:
@@ -226,22 +257,42 @@ class _Composer:
         target = self._anchors.get(event.anchor)
         if target is None:
             raise Broken(line, f"broken YAML at line {line}: no anchor for the alias *{event.anchor}"[:MAX_WHY])
-        target.shared = True
-        return Alias(self._at + event.start_mark.index, self._at + event.end_mark.index, line, event.anchor, target)
+        start, end = self._at + event.start_mark.index, self._at + event.end_mark.index
+        alias = Alias(start, end, line, event.anchor, target, self._under(), self._holder)
+        target.aliases = [] if target.aliases is None else target.aliases
+        target.aliases.append(alias)
+        if isinstance(target, Mapping) and alias.under == "<<":
+            target.merged = True
+        return alias
 
     def _scalar(self, event: Any) -> Scalar:
         mark = event.start_mark
         start, end, line = mark.index, event.end_mark.index, mark.line
         if event.anchor is None and event.tag is None:
             at = self._at
-            return Scalar(at + start, at + end, self._line + line, event.value, event.style or "", None, None)
+            style = event.style or ""
+            if style in _BLOCK:
+                start, end = self._one_line(start, end, event.value.rstrip("\n"))
+            return Scalar(at + start, at + end, self._line + line, event.value, style, None, None, self._holder)
         first, start = start, min(self._past_properties(start), end)  # libyaml's mark is that of the first property
         line += self._line + self._text.count("\n", first, start)
         at = self._at
-        node = Scalar(at + start, at + end, line, event.value, event.style or "", event.anchor, event.tag)
+        style = event.style or ""
+        if style in _BLOCK:
+            start, end = self._one_line(start, end, event.value.rstrip("\n"))
+        node = Scalar(at + start, at + end, line, event.value, style, event.anchor, event.tag, self._holder)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         return node
+
+    def _one_line(self, start: int, end: int, text: str) -> tuple[int, int]:
+        """Where the text of a block scalar stands, if it is one line; else all of its token."""
+        if not text or "\n" in text:
+            return start, end
+        token = self._text[start:end].rstrip(BLANK)
+        if not token.endswith(text) or not _HEADER.fullmatch(token, 0, len(token) - len(text)):
+            return start, end
+        return start + len(token) - len(text), start + len(token)
 
     def _past_properties(self, at: int) -> int:
         while (found := _PROPERTY.match(self._text, at)) is not None:

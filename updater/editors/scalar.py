@@ -39,6 +39,8 @@ def spell(value: str, style: Style) -> str:
     """
     if not _QUOTABLE.fullmatch(value):
         raise EditError(f"{value[:80]!r} cannot be written as the version of an image")
+    if style is Style.BLOCK:
+        return value
     if style is Style.SINGLE:
         return f"'{value}'"
     if style is Style.PLAIN and _PLAIN.fullmatch(value) and is_text(value):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from updater.model.image import ImageRef
 from updater.model.origin import Origin
@@ -28,11 +29,24 @@ class Style(StrEnum):
     PLAIN = "plain"
     SINGLE = "single"
     DOUBLE = "double"
+    BLOCK = "block"  # the one line of text after `|` or `>`
+
+
+class User(NamedTuple):
+    """Who reads a shared scalar: the character at which it, an alias of it, or a merge of it stands; and its line."""
+
+    at: int
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One scalar that belongs to a reference: its token from `start` to `end`, quotes included, and its value."""
+    """One scalar that belongs to a reference: its token from `start` to `end`, quotes included, and its value.
+
+    Where the reference says it through an alias, that stands at `alias`, and the token is that of the anchor. `users`
+    are all who read a shared scalar: it can only change for all of them. `lead` is what comes before the value where
+    there is no key yet; then the token is empty.
+    """
 
     role: Role
     start: int
@@ -40,6 +54,14 @@ class Place:
     line: int
     value: str
     style: Style = Style.PLAIN
+    alias: int | None = None
+    users: tuple[User, ...] = ()
+    lead: str = ""
+
+    @property
+    def at(self) -> int:
+        """Where the reference itself mentions it: no two references have a place in common."""
+        return self.start if self.alias is None else self.alias
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +80,12 @@ class Reference:
     places: tuple[Place, ...]
     unwritable: str = ""
 
+    @property
+    def fills(self) -> bool:
+        """Whether there is no version yet, and a place of its own for a tag."""
+        empty = self.image.version == "-" and not self.unwritable
+        return empty and any(place.role is Role.TAG and not place.value for place in self.places)
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
@@ -70,11 +98,12 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edit:
-    """Characters `start` to `end` of one file become `new`."""
+    """Characters `start` to `end` of one file become `new`; a key that is inserted before its value is the `lead`."""
 
     start: int
     end: int
     new: str
+    lead: str = ""
 
 
 @dataclass(frozen=True, slots=True)

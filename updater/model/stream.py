@@ -29,7 +29,7 @@ _DEEPER = {
 }
 _MARKER = re.compile(r"---|\.\.\.")
 BREAKS = "\n\r\x85\u2028\u2029"  # what libyaml takes for the end of a line
-_BLANK = f" \t{BREAKS}"  # also of the empty text at the end of a file
+BLANK = f" \t{BREAKS}"  # also of the empty text at the end of a file
 _LINE_END = re.compile(f"[{BREAKS}]|\\Z")
 _HEADER = re.compile(rf"(?:[ \t]*+(?:[#%][^{BREAKS}]*+)?+[{BREAKS}])*+")  # blank lines, comments, directives
 
@@ -90,7 +90,7 @@ def _markers(text: str) -> Iterator[tuple[int, bool]]:
     first = 1 if text.startswith("\ufeff") else 0
     for marker in _MARKER.finditer(text):
         at, after = marker.span()
-        if (at == first or text[at - 1] in BREAKS) and text[after : after + 1] in _BLANK:
+        if (at == first or text[at - 1] in BREAKS) and text[after : after + 1] in BLANK:
             yield at, marker.group() == "---"
 
 

@@ -10,9 +10,10 @@ from updater.config.repositories import RepositorySettings
 from updater.errors import EditError, PushRejected
 from updater.git.clone import Author
 from updater.messages.commits import Wording, commit_message
-from updater.model.change import Bump, Change
+from updater.model.change import Bump, Change, Reference
 from updater.model.commit import Commit
-from updater.pipeline.edit import Wanted, edit
+from updater.model.decision import Reason
+from updater.pipeline.edit import Wanted, apart, edit
 from updater.pipeline.look import PUSH_WAIT_CAP, Checkout, World, look
 from updater.pipeline.report import Cause, Failure, Outcome, Proposed, Row, Written
 from updater.transport.pace import backoff
@@ -50,8 +51,14 @@ def draft(
     clone = world.clone_of(checkout.branch.repository)
     contents = clone.read([checkout.files[path].oid for path in dict.fromkeys(one.reference.file for one in wanted)])
     todo: dict[str, dict[str, list[Wanted]]] = {}
-    for one in wanted:
-        todo.setdefault(group_of(one), {}).setdefault(one.reference.file, []).append(one)
+    stays: dict[Reference, str] = {}
+    for group, those in _grouped(wanted, group_of).items():
+        left = apart(those)
+        stays |= {those[index].reference: why for index, why in left.items()}
+        for one in (one for index, one in enumerate(those) if index not in left):
+            todo.setdefault(group, {}).setdefault(one.reference.file, []).append(one)
+    if stays:
+        rows = [_left(row, stays[row.reference]) if row.reference in stays else row for row in rows]
     drafted: dict[str, list[Wanted]] = {}  # by file: positions are those of what was read
     texts: dict[str, Change] = {}
     plan, broken = Plan(), dict[str, str]()
@@ -73,6 +80,20 @@ def draft(
     name = checkout.branch.repository.name
     plan.failures = [Failure(f"file {name}/{path}", why) for path, why in broken.items()]
     return plan
+
+
+def _grouped(wanted: Sequence[Wanted], group_of: GroupOf) -> dict[str, list[Wanted]]:
+    groups: dict[str, list[Wanted]] = {}
+    for one in wanted:
+        groups.setdefault(group_of(one), []).append(one)
+    return groups
+
+
+def _left(row: Row, why: str) -> Row:
+    """Return the row of what cannot change alone."""
+    if row.outcome is not Outcome.UPDATED:
+        return row
+    return replace(row, outcome=Outcome.HELD, reason=Reason.NOT_WRITABLE.value, why=why, target=None)
 
 
 def failed(row: Row, error: str, cause: Cause | None = None) -> Row:

@@ -35,6 +35,7 @@ class Known:
     people   holds, resumes and approvals
     closed   the window that is closed now, None where none is
     ranking  what an Unresolved brought along: the list is not sorted again for every fact
+    fills    Git has no version here, and a place that waits for the first one
     """
 
     facts: Mapping[str, Tag] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class Known:
     people: People = NOBODY
     closed: Closed | None = None
     ranking: Ranking | None = None
+    fills: bool = False
 
 
 NOTHING = Known()
@@ -59,37 +61,42 @@ def decide(
     if current.tag is None and current.digest is not None and known.past is None:
         return Unresolved(history=True)
     tag = _tag(current, known)
-    if tag is None:
+    if tag is None and known.fills and not rule.policy.alone:
+        why = f"{rule.policy.words} needs a tag in Git to compare with; write the first one, or say which are wanted"
+        return Hold(current, Reason.UNPARSABLE_CURRENT, why)
+    if tag is None and not known.fills:
         why = f"{rule.policy.words} needs a tag in Git to compare with, found {current.version}"
         return Hold(current, Reason.UNPARSABLE_CURRENT, why)
     tags = {one.name: known.facts.get(one.name, one) for one in scan.tags if one.name not in known.missing}
-    ranking = known.ranking or rank(rule, tags, tag, known.facts.get(tag))
+    ranking = known.ranking or rank(rule, tags, tag, known.facts.get(tag or ""))
     if ranking.lacking:
         return Unresolved(dict.fromkeys(ranking.lacking, Needs.CREATED))
     left = replace(ranking, candidates=tuple(one for one in ranking.candidates if one.tag not in known.missing))
     if verdict := unreadable(rule, left, tag):
         return _hold(current, verdict)
-    assert ranking.current is not None
     answer = _Decision(rule, current, tag, now, known, left, ranking.current, tags).made()
     return replace(answer, ranking=ranking) if isinstance(answer, Unresolved) else answer
 
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """One decision under way: the candidates are ranked, the gates are still to be asked."""
+    """One decision under way: the candidates are ranked, the gates are still to be asked.
+
+    Where Git has no tag there is no `place` to compare with, and the gates that would are not asked.
+    """
 
     rule: Rule
     current: ImageRef
-    tag: str
+    tag: str | None
     now: datetime
     known: Known
     ranking: Ranking
-    place: Rank
+    place: Rank | None
     tags: Mapping[str, Tag]
 
     def made(self) -> Update | Hold | Unresolved:
         """Ask the cheap gates, then what stops the image as a whole, then the gates that cost requests."""
-        stops = self._cheap(self._scene())
+        stops = self._cheap(self._scene(self.place)) if self.place else [None] * len(self.ranking.candidates)
         best = concluded(self.rule, self.ranking, stops)
         if why := held(self.known, self.now):
             return _hold(self.current, replace(best, reason=Reason.HELD, why=why))
@@ -97,6 +104,9 @@ class _Decision:
             return _hold(self.current, best)
         if self.known.past is None:
             return Unresolved(history=True)
+        if self.place is None and self.known.past.wrote and not self.known.past.excused(self.known.people.resumed_at):
+            why = f"human_rollback: a person took out {self.known.past.wrote}"
+            return _hold(self.current, replace(best, reason=Reason.HUMAN_ROLLBACK, why=why))
         if self.known.closed:
             stops = self._outside(stops, self.known.closed)
             if None not in stops:
@@ -104,18 +114,18 @@ class _Decision:
         answer = self._costly(stops)
         return answer if isinstance(answer, Unresolved) else self._concluded(answer)
 
-    def _scene(self) -> Scene:
+    def _scene(self, place: Rank) -> Scene:
         """Return what the cheap gates judge by; a person who set an older version than we wrote is respected."""
         past = self.known.past
         tag, _, digest = (past.wrote or "").partition("@") if past else ("", "", "")
         wrote = tag or (past.tags.get(digest, "") if past else "")
         if not past or not wrote or past.excused(self.known.people.resumed_at):
-            return Scene.of(self.rule, self.place)
+            return Scene.of(self.rule, place)
         text = self.rule.tags.current(wrote)
         left = self.rule.policy.current(text, self.known.facts.get(wrote) or Tag(wrote)) if text else None
-        if left is None or left.key <= self.place.key:
-            return Scene.of(self.rule, self.place)
-        return Scene.of(self.rule, self.place, left, wrote)
+        if left is None or left.key <= place.key:
+            return Scene.of(self.rule, place)
+        return Scene.of(self.rule, place, left, wrote)
 
     def _cheap(self, scene: Scene) -> list[Stop | None]:
         approved, candidates = self.known.people.approved, self.ranking.candidates
@@ -150,8 +160,9 @@ class _Decision:
         return Unresolved(asks)
 
     def _facts(self, tag: str) -> Stop | Unresolved | None:
-        reference = self.current.digest or self.tag
-        current = self.known.facts.get(reference) or self.tags.get(reference) or Tag(reference)
+        reference = self.current.digest or self.tag or ""
+        nothing = Tag(reference, known=Needs(0) if reference else Needs.PLATFORMS)  # no tag has none
+        current = self.known.facts.get(reference) or self.tags.get(reference) or nothing
         asked = Asked(self.tags[tag], current, self.rule, self.now, tag in self.known.people.approved)
         return _asked(asked)
 

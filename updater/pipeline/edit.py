@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -15,8 +15,9 @@ from updater.errors import EditError
 from updater.model.change import Bump, Change, Edit, Reference, Role
 from updater.model.image import ImageRef
 from updater.model.origin import Origin
-from updater.model.stream import Broken, Span, events, spans
+from updater.model.stream import BLANK, Broken, Span, events, spans
 
+INSERTED = "newTag"  # the only key that is ever added
 _NAMED = (yaml.ScalarEvent, yaml.AliasEvent)  # what a place can be
 _SAID = {  # what an event says, besides the value of a scalar
     yaml.DocumentStartEvent: attrgetter("explicit", "version", "tags"),
@@ -25,6 +26,7 @@ _SAID = {  # what an event says, besides the value of a scalar
     yaml.SequenceStartEvent: attrgetter("anchor", "tag", "flow_style"),
     yaml.MappingStartEvent: attrgetter("anchor", "tag", "flow_style"),
 }
+_BLOCKS = frozenset("|>")
 _start = attrgetter("start")
 
 
@@ -51,17 +53,21 @@ def edit(path: str, before: str, wanted: Sequence[Wanted | tuple[Reference, Imag
     edits: list[Edit] = []
     bumps: list[Bump] = []
     values: dict[int, str] = {}  # what the scalars and aliases of these references say, by their ends
-    for one in (Wanted(*each) for each in wanted):
+    every = [Wanted(*each) for each in wanted]
+    for why in apart(every).values():
+        raise EditError(f"{path}: {why}")
+    for one in every:
         reference = one.reference
         changes = _editor(reference.editor).edit(reference, one.target)
         if changes:
             edits += changes
             bumps.append(_bump(one))
-            values |= {place.end: place.value for place in reference.places}
-    edits.sort()
+            values |= {place.end: place.value for place in reference.places if not place.lead}
+    edits = sorted(set(edits))  # what several share is written once
     _refuse_overlaps(path, edits)
     for span in spans(before) if edits else ():
-        inside = edits[bisect_left(edits, span.start, key=_start) : bisect_left(edits, span.end, key=_start)]
+        last = len(edits) if span.end == len(before) else bisect_left(edits, span.end, key=_start)
+        inside = edits[bisect_left(edits, span.start, key=_start) : last]
         if inside:
             _verify(path, before[span.start : span.end], span, inside, values)
     if values:
@@ -78,11 +84,46 @@ def refusal(reference: Reference, target: ImageRef) -> str:
     return ""
 
 
+def apart(wanted: Sequence[Wanted]) -> dict[int, str]:
+    """Why some of these references stay as they are, by their index: they share a scalar with one that does too.
+
+    A shared scalar is written where all who read it are among these, and want the same of it.
+    """
+    said = {
+        index: (one.reference, {change.start: change.new for change in _edits(one.reference, one.target)})
+        for index, one in enumerate(wanted)
+        if any(place.users for place in one.reference.places)
+    }
+    left: dict[int, str] = {}
+    while True:
+        new = {(r.file, p.at): edits.get(p.start) for r, edits in said.values() for p in r.places}
+        stuck = {
+            index: f"shared with line {user.line}, which does not change to the same"
+            for index, (r, edits) in said.items()
+            for p in r.places
+            if p.start in edits
+            for user in p.users
+            if new.get((r.file, user.at)) != edits[p.start]
+        }
+        if not stuck:
+            return left
+        left |= stuck
+        said = {index: one for index, one in said.items() if index not in stuck}
+
+
+def _edits(reference: Reference, target: ImageRef) -> tuple[Edit, ...]:
+    """What it takes to write a reference; nothing where it cannot be written."""
+    try:
+        return _editor(reference.editor).edit(reference, target)
+    except EditError:
+        return ()
+
+
 def splice(text: str, edits: Sequence[Edit], offset: int = 0) -> str:
     """Apply ordered edits to a text that begins at character `offset` of the file."""
     pieces, at = [], 0
     for change in edits:
-        pieces += [text[at : change.start - offset], change.new]
+        pieces += [text[at : change.start - offset], change.lead, change.new]
         at = change.end - offset
     return "".join([*pieces, text[at:]])
 
@@ -107,32 +148,68 @@ def _refuse_overlaps(path: str, edits: Sequence[Edit]) -> None:
 
 
 def _refuse_stale(path: str, line: int, event: Any, value: str | None) -> None:
-    """Refuse a scalar that does not say what its reference remembers; what an alias says stands elsewhere."""
-    if value is not None and type(event) is yaml.ScalarEvent and event.value != value:
+    """Refuse a scalar that does not say what its reference remembers."""
+    if value is not None and type(event) is yaml.ScalarEvent and _said(event) != value:
         raise EditError(f"{path}:{line}: {value!r} is not there any more")
+
+
+def _said(event: Any) -> str:
+    """What a scalar says; the line breaks at the end of a block scalar belong to its style."""
+    value: str = event.value
+    return value.rstrip("\n") if event.style in _BLOCKS else value
+
+
+def _end(event: Any, text: str) -> int:
+    """Where a scalar or an alias ends; a block scalar with the last character of its text."""
+    start, end = event.start_mark.index, event.end_mark.index
+    if type(event) is yaml.ScalarEvent and event.style in _BLOCKS:
+        return start + len(text[start:end].rstrip(BLANK))
+    return int(end)
 
 
 def _verify(path: str, before: str, span: Span, edits: Sequence[Edit], values: dict[int, str]) -> None:
     """Read one document before and after: the same structure, the same scalars, except the intended ones.
 
-    Scalars are known by their ends: libyaml's marks of their beginnings include anchors and tags.
+    Scalars are known by their ends: libyaml's marks of their beginnings include anchors and tags. What is inserted is
+    one key and its value, right behind a scalar.
     """
     after = splice(before, edits, span.start)
-    intended = {change.end - span.start: change.new.strip("'\"") for change in edits}
+    intended = {one.end - span.start: _bare(one) for one in edits if not one.lead}
+    inserted = [one for one in reversed(edits) if one.lead]
+    news = events(after, span)
+    behind = None
     try:
-        for old, new in zip_longest(events(before, span), events(after, span)):
-            mark = (old or new).start_mark
+        for old in events(before, span):
+            mark = old.start_mark
+            line = span.line + mark.line
+            if inserted and span.start + mark.index >= inserted[-1].start:
+                _refuse_other_key(f"{path}:{line}", inserted.pop(), behind, [next(news, None), next(news, None)])
             value = None
             if type(old) in _NAMED:
-                value = intended.pop(old.end_mark.index, None)
-                _refuse_stale(path, span.line + mark.line, old, values.pop(span.start + old.end_mark.index, None))
-            if not _alike(old, new, value):
-                line = span.line + mark.line
+                end = _end(old, before)
+                value = intended.pop(end, None)
+                _refuse_stale(path, line, old, values.pop(span.start + end, None))
+            if not _alike(old, next(news, None), value):
                 raise EditError(f"{path}:{line}: the change would alter more than the version of the image")
+            behind = old
+        if next(news, None) is not None:
+            raise EditError(f"{path}: the change would alter more than the version of the image")
     except Broken as broken:
         raise EditError(f"{path}: after the change there would be {broken}") from None
-    if intended:
-        raise EditError(f"{path}: {', '.join(map(repr, intended.values()))} would not stand in a scalar of its own")
+    if intended or inserted:
+        left = [*intended.values(), *map(_bare, inserted)]
+        raise EditError(f"{path}: {', '.join(map(repr, left))} would not stand in a scalar of its own")
+
+
+def _bare(change: Edit) -> str:
+    return change.new.strip("'\"")
+
+
+def _refuse_other_key(at: str, change: Edit, behind: Any, new: Sequence[Any]) -> None:
+    """Refuse an insertion that is more than the one key that may be, and the intended value, behind another value."""
+    plain = all(type(event) is yaml.ScalarEvent and event.anchor is None and event.tag is None for event in new)
+    if not plain or type(behind) not in _NAMED or [event.value for event in new] != [INSERTED, _bare(change)]:
+        raise EditError(f"{at}: the change would insert more than the version of the image")
 
 
 def _alike(old: Any, new: Any, value: str | None) -> bool:
@@ -145,4 +222,6 @@ def _alike(old: Any, new: Any, value: str | None) -> bool:
         return True
     if value is None:
         return bool(old.value == new.value and old.style == new.style)
+    if old.style in _BLOCKS:
+        return bool(new.style == old.style and new.value == value + old.value[len(_said(old)) :])
     return new.value == value and new.style in {old.style, '"'}

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from updater.config.images import Item
 from updater.errors import GitError, RegistryError
+from updater.model.change import Reference
 from updater.model.decision import Decision, Unresolved, Update
 from updater.model.image import ImageRef
 from updater.model.origin import Origin
@@ -26,7 +27,7 @@ from updater.sync.windows import Closed, state
 ROUNDS = 200  # each asks about the next best candidate; what is left after that waits for the next cycle
 
 PastOf = Callable[[Owned], Past]
-_Key = tuple[str, str]  # an item, and the value that Git holds
+_Key = tuple[str, str, bool]  # an item, the value that Git holds, and whether it waits for the first one
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class Resolver:
             return None
         if (error := self.unread.get(_place(one))) is not None:
             return error
-        key = _key(one.item, one.reference.image)
+        key = _key(one.item, one.reference)
         if (plain := self._plain.get(key)) is not None:
             return plain
         past = self._pasts.get(_place(one))
@@ -102,7 +103,7 @@ class Resolver:
         assert one.item is not None
         if self.of(one) is not None:
             return None
-        answer = self._asked(one.item, one.reference.image, self._pasts.get(_place(one)))
+        answer = self._asked(one.item, one.reference, self._pasts.get(_place(one)))
         if isinstance(answer, Unresolved) and answer.history and _place(one) not in self._pasts:
             try:
                 self._pasts[_place(one)] = past_of(one)
@@ -117,13 +118,14 @@ class Resolver:
 
     def _keep(self, one: Owned, answer: Decision | RegistryError) -> None:
         assert one.item is not None
-        key, past = _key(one.item, one.reference.image), self._pasts.get(_place(one))
+        key, past = _key(one.item, one.reference), self._pasts.get(_place(one))
         if past is None:
             self._plain[key] = answer
         else:
             self._aware[key, past] = answer
 
-    def _asked(self, item: Item, image: ImageRef, past: Past | None) -> Decision | RegistryError | Unresolved:
+    def _asked(self, item: Item, reference: Reference, past: Past | None) -> Decision | RegistryError | Unresolved:
+        image, key = reference.image, _key(item, reference)
         found = self.scans[image.name]
         if isinstance(found, RegistryError):
             return found
@@ -135,16 +137,17 @@ class Resolver:
             past,
             self.people.get(item.name, NOBODY),
             window if isinstance(window, Closed) else None,
-            self._rankings.get(_key(item, image)),
+            self._rankings.get(key),
+            reference.fills,
         )
         answer = decide(item.rule, image, found, self.now, known)
         if isinstance(answer, Unresolved) and answer.ranking is not None:
-            self._rankings[_key(item, image)] = answer.ranking
+            self._rankings[key] = answer.ranking
         return answer
 
 
-def _key(item: Item, image: ImageRef) -> _Key:
-    return item.name, str(image)
+def _key(item: Item, reference: Reference) -> _Key:
+    return item.name, str(reference.image), reference.fills
 
 
 def _content(update: Update) -> ImageRef:

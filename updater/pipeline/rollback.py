@@ -91,8 +91,18 @@ def _go(back: _Back, checkout: Checkout, way: Way | None) -> tuple[Plan, list[Wr
         failure = Failure(f"repository {checkout.branch.repository.name}", str(err))
         plan, written = Plan([failed(row, str(err)) for row in (intents[-1].rows if intents else [])]), []
         plan.failures.append(failure)
-    plan.failures += back.failures(intents[-1].rows) if intents else []
+    plan.failures += _stuck(intents[-1].rows, plan.rows) if intents else []
     return plan, written
+
+
+def _stuck(before: Sequence[Row], after: Sequence[Row]) -> list[Failure]:
+    """Return what cannot go back: it could not from the start, or is held since; what waits for people goes back."""
+    return [
+        Failure(f"image {row.item.name}", row.why)
+        for meant, row in zip(before, after, strict=True)
+        if meant.outcome not in {Outcome.UPDATED, Outcome.UP_TO_DATE}
+        or (row.outcome is Outcome.HELD and row.reason != Reason.AWAITING_MERGE)
+    ]
 
 
 def _hold(world: World, report: Report, now: datetime, until: datetime) -> None:
@@ -140,11 +150,6 @@ class _Back:
         plan = draft(self.world, checkout, intent.rows, intent.wanted)
         plan.until = self.until
         return plan
-
-    def failures(self, rows: Sequence[Row]) -> list[Failure]:
-        """Return what of these cannot go back."""
-        stuck = (row for row in rows if row.outcome not in {Outcome.UPDATED, Outcome.UP_TO_DATE})
-        return [Failure(f"image {row.item.name}", row.why) for row in stuck]
 
     def _item(self, one: Owned) -> Item | None:
         names = (one.item.name if one.item else "", *one.rivals)
@@ -197,6 +202,8 @@ class _Back:
         old = ours.previous(reference.file, current.name, current.version)
         if old is None:
             return f"no commit of ours wrote {current.version} here, so what stood before it is not known; name a tag"
+        if old == "-":
+            return "there was no version before ours; name a tag, or take ours out by hand"
         try:
             before = ImageRef.parse(f"{current.name}:{old}".replace(":@", "@"))
         except ValueError as err:

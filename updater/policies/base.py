@@ -43,6 +43,11 @@ class Policy(Member):
         """The highest change allowed where the rule does not say."""
         return "major"
 
+    @property
+    def alone(self) -> bool:
+        """Whether it says what is wanted where Git has no tag yet, so that the first one may be written."""
+        return True
+
     def follows(self, current: str | None) -> str | None:
         """Return the one tag whose content is followed, for policies without `Needs.NAMES`; None where there is none.
 

@@ -68,6 +68,11 @@ class Docker(Policy):
         """Tags alone promise nothing across majors."""
         return "minor"
 
+    @property
+    def alone(self) -> bool:
+        """It goes by the tag in Git."""
+        return False
+
     def current(self, text: str, tag: Tag) -> Rank | None:
         """Any version, stable or not."""
         parsed = parse(text)

@@ -56,6 +56,11 @@ class Semver(Policy):
         """A range says how far to go; without one, `minor`."""
         return "minor" if self.range.strip() in EVERYTHING else "major"
 
+    @property
+    def alone(self) -> bool:
+        """Only a range says how far to go."""
+        return self.range.strip() not in EVERYTHING
+
     def current(self, text: str, tag: Tag) -> Rank | None:
         """Any version, inside the range or not."""
         version = versions.parse(text)
