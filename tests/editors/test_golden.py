@@ -15,7 +15,7 @@ import pytest
 from updater.editors.base import references
 from updater.editors.document import parse
 from updater.model.change import Reference
-from updater.model.image import ImageRef, split
+from updater.model.image import split
 from updater.pipeline.edit import Wanted, apart, edit
 
 CASES = sorted(path.parent for path in Path(__file__).with_name("golden").glob("*/expected.json"))
