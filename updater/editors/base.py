@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import ClassVar
@@ -17,28 +17,33 @@ from updater.editors.document import Alias, Document, Mapping, Node, Part, Scala
 from updater.editors.scalar import is_text, spell
 from updater.editors.sharing import tangle, users
 from updater.errors import EditError
-from updater.model.change import Edit, Place, Reference, Role, Style
+from updater.model.change import Edit, Place, Reference, Role, Skipped, Style
 from updater.model.image import ImageRef, is_digest, is_tag, split
 from updater.plugins import Member, members
 
-_TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]")  # Helm and Jinja, shells, Compose, envsubst, make
+TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]")  # Helm and Jinja, shells, Compose, envsubst, make
 _STYLES = {"": Style.PLAIN, "'": Style.SINGLE, '"': Style.DOUBLE}
 _BLOCKS = frozenset("|>")
-_TEMPLATED = "the tag comes from a template"
+TEMPLATED = "the tag comes from a template"
 _PLAIN_TAGS = (None, "!", "tag:yaml.org,2002:str")
 _KUSTOMIZE = "kustomize.config.k8s.io/"
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
 
 class Editor(Member):
-    """One way to name an image. Lower ranks win: 1 knows a format, 2 goes by shape."""
+    """One way to name an image. Lower ranks win: 0 is told where, 1 knows a format, 2 goes by shape."""
 
     rank: ClassVar[int] = 1
+    explicit: ClassVar[bool] = False  # works only where an item says how
     kind: str
 
     @abstractmethod
     def find(self, document: Document) -> Iterator[Reference]:
         """Yield where the document mentions images."""
+
+    def unresolved(self, document: Document) -> Iterator[Skipped]:
+        """Yield what was meant to name an image, and names none that anybody knows."""
+        yield from ()
 
     def edit(self, reference: Reference, target: ImageRef) -> tuple[Edit, ...]:
         """Return what to write so that the reference says `target`; nothing where it does already.
@@ -49,9 +54,9 @@ class Editor(Member):
             raise EditError(f"{reference.file}:{reference.line}: {reference.unwritable}")
         wanted = ((place, self._value(place, reference, target)) for place in reference.places)
         return tuple(
-            Edit(place.start, place.end, spell(value, place.style), place.lead)
+            Edit(place.start, place.end, spell(value, place.style, place.prefix), place.lead)
             for place, value in wanted
-            if value is not None and value != place.value
+            if value is not None and place.prefix + value != place.value
         )
 
     def _value(self, place: Place, reference: Reference, target: ImageRef) -> str | None:
@@ -77,20 +82,20 @@ class Editor(Member):
 def automatic() -> tuple[Editor, ...]:
     """The editors that work without configuration, lowest rank first."""
     family = sorted(members(Editor).values(), key=lambda member: member.rank)
-    return tuple(member() for member in family if not any(f.is_required() for f in member.model_fields.values()))
+    return tuple(member() for member in family if not member.explicit)
 
 
-def references(document: Document) -> list[Reference]:
+def references(document: Document, editors: Iterable[Editor] | None = None) -> list[Reference]:
     """Return every mention of an image, in the order of the text; each scalar belongs to one of them."""
     taken: set[int] = set()
     found: list[Reference] = []
-    for editor in automatic():
+    for editor in automatic() if editors is None else editors:
         for reference in editor.find(document):
             places = {place.at for place in reference.places}
             if taken.isdisjoint(places):
                 taken |= places
                 found.append(reference)
-    return sorted(map(_strangers(found), found), key=lambda reference: reference.places[0].at)
+    return sorted(map(_strangers(found), found), key=lambda one: one.places[0].at if one.places else len(document.text))
 
 
 def _strangers(found: list[Reference]) -> Callable[[Reference], Reference]:
@@ -165,14 +170,14 @@ def place(role: Role, node: Scalar | Alias) -> Place:
     return Place(role, scalar.start, scalar.end, node.line, value, style, alias, shared)
 
 
-def obstacle(document: Document, node: Scalar | Alias, holder: Mapping) -> str:
+def obstacle(document: Document, node: Scalar | Alias, holder: Mapping | Sequence) -> str:
     """Why a scalar cannot be written in place, or at its anchor; empty where it can."""
     scalar = node.target if isinstance(node, Alias) else node
     if not isinstance(scalar, Scalar):
         return "written as a list or a mapping"
     if why := tangle(scalar):
         return why
-    if isinstance(node, Alias) and holder.merged:
+    if isinstance(node, Alias) and isinstance(holder, Mapping) and holder.merged:
         return f"read through the alias *{node.name} in what is merged itself"
     if scalar.tag not in _PLAIN_TAGS:
         return f"has the tag {scalar.tag}"
@@ -196,12 +201,12 @@ def read(document: Document, editor: str, holder: Mapping, node: Scalar | Alias)
     if text is None or (isinstance(node, Scalar) and not node.style and not is_text(text)):
         return None  # `image: true`, `image: 1`, `image:`
     text = text.rstrip("\n")  # a block scalar ends with a line break
-    template = _TEMPLATE.search(text)
+    template = TEMPLATE.search(text)
     name, tag, digest = split(text[: template.start()] if template else text)
     image = named(name)
     if image is None or (template and tag is None and digest is None):
         return None  # with a template in the name nobody knows which image it is
-    why = _TEMPLATED if template else obstacle(document, node, holder)
+    why = TEMPLATED if template else obstacle(document, node, holder)
     if template:
         tag = digest = None
     if not is_version(tag, digest):
@@ -262,8 +267,8 @@ def _version(parts: Scattered) -> tuple[str | None, str | None, str]:
     digest = None if is_empty(parts.digest) else value_of(parts.digest) or ""
     if tag is None and digest is None:
         return None, None, parts.without
-    if _TEMPLATE.search(f"{tag or ''} {digest or ''}"):
-        return None, None, _TEMPLATED
+    if TEMPLATE.search(f"{tag or ''} {digest or ''}"):
+        return None, None, TEMPLATED
     if tag is not None and digest is None and "@" in tag:
         tag, _, digest = tag.partition("@")
     if tag is not None and not is_tag(tag):

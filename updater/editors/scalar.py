@@ -32,17 +32,19 @@ def is_text(plain: str) -> bool:
     return _NOT_TEXT.fullmatch(plain) is None
 
 
-def spell(value: str, style: Style) -> str:
+def spell(value: str, style: Style, prefix: str = "") -> str:
     """Return the token for a value in the style of its place; plain turns into double quotes where it must.
+
+    Behind a `prefix` that stands there already what is plain stays so: it is text whatever follows.
 
     Raises EditError for a value that no tag, digest or name of an image can be.
     """
-    if not _QUOTABLE.fullmatch(value):
+    if not _QUOTABLE.fullmatch(prefix + value):
         raise EditError(f"{value[:80]!r} cannot be written as the version of an image")
     if style is Style.BLOCK:
         return value
     if style is Style.SINGLE:
-        return f"'{value}'"
-    if style is Style.PLAIN and _PLAIN.fullmatch(value) and is_text(value):
-        return value
-    return f'"{value}"'
+        return f"'{prefix}{value}'"
+    if style is Style.PLAIN and _PLAIN.fullmatch(value) and (prefix or is_text(value)):
+        return f"{prefix}{value}"
+    return f'"{prefix}{value}"'

@@ -45,7 +45,8 @@ class Place:
 
     Where the reference says it through an alias, that stands at `alias`, and the token is that of the anchor. `users`
     are all who read a shared scalar: it can only change for all of them. `lead` is what comes before the value where
-    there is no key yet; then the token is empty.
+    there is no key yet; then the token is empty. `prefix` is what stands in the value before the image or its version:
+    `old=`, `--image=`.
     """
 
     role: Role
@@ -57,6 +58,7 @@ class Place:
     alias: int | None = None
     users: tuple[User, ...] = ()
     lead: str = ""
+    prefix: str = ""
 
     @property
     def at(self) -> int:
@@ -69,7 +71,8 @@ class Reference:
     """One mention of an image. `image` is canonical with the current tag and digest; `spelled` is the name in Git.
 
     `line` counts from 1 and is that of the scalar with the version. `unwritable` says why it cannot be changed,
-    and is empty where it can.
+    and is empty where it can; without `places` nothing is there to be changed. `claims` are the names of the items,
+    or of the images, that an explicit place or a marker gives it to: none but these own it.
     """
 
     file: str
@@ -79,6 +82,7 @@ class Reference:
     editor: str
     places: tuple[Place, ...]
     unwritable: str = ""
+    claims: tuple[str, ...] = ()
 
     @property
     def fills(self) -> bool:

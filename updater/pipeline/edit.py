@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from operator import attrgetter
@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 import yaml
 
 from updater.editors.base import Editor, automatic
+from updater.editors.embedded import frame
 from updater.errors import EditError
 from updater.model.change import Bump, Change, Edit, Reference, Role
 from updater.model.image import ImageRef
 from updater.model.origin import Origin
 from updater.model.stream import BLANK, Broken, Span, events, spans
+from updater.plugins import members
 
 INSERTED = "newTag"  # the only key that is ever added
 _NAMED = (yaml.ScalarEvent, yaml.AliasEvent)  # what a place can be
@@ -129,7 +131,9 @@ def splice(text: str, edits: Sequence[Edit], offset: int = 0) -> str:
 
 
 def _editor(kind: str) -> Editor:
-    return next(editor for editor in automatic() if editor.kind == kind)
+    """The editor of this kind; one that an item configures writes by the places that it found, without its fields."""
+    found = next((editor for editor in automatic() if editor.kind == kind), None)
+    return found or members(Editor)[kind].model_construct()
 
 
 def _bump(one: Wanted) -> Bump:
@@ -184,6 +188,12 @@ def _verify(path: str, before: str, span: Span, edits: Sequence[Edit], values: d
             line = span.line + mark.line
             if inserted and span.start + mark.index >= inserted[-1].start:
                 _refuse_other_key(f"{path}:{line}", inserted.pop(), behind, [next(news, None), next(news, None)])
+            if inner := _within(old, span, edits, before):
+                _verify_text(path, before, (span, old, next(news, None)), inner, values)
+                for change in inner:
+                    intended.pop(change.end - span.start)
+                behind = old
+                continue
             value = None
             if type(old) in _NAMED:
                 end = _end(old, before)
@@ -210,6 +220,41 @@ def _refuse_other_key(at: str, change: Edit, behind: Any, new: Sequence[Any]) ->
     plain = all(type(event) is yaml.ScalarEvent and event.anchor is None and event.tag is None for event in new)
     if not plain or type(behind) not in _NAMED or [event.value for event in new] != [INSERTED, _bare(change)]:
         raise EditError(f"{at}: the change would insert more than the version of the image")
+
+
+def _within(event: Any, span: Span, edits: Sequence[Edit], text: str) -> Sequence[Edit]:
+    """The changes inside of a scalar that is a text of its own: they begin behind its quote or its `|`.
+
+    One that is all of a block scalar of one line is a change of that scalar itself.
+    """
+    kind = type(event)
+    if kind is not yaml.ScalarEvent or not event.style or event.anchor or event.tag:
+        return ()
+    first = bisect_right(edits, span.start + event.start_mark.index, key=_start)
+    inner = edits[first : bisect_left(edits, span.start + event.end_mark.index, key=_start)]
+    if len(inner) == 1 and text[inner[0].start - span.start : inner[0].end - span.start] == _said(event):
+        return ()
+    return inner
+
+
+def _verify_text(
+    path: str, before: str, at: tuple[Span, Any, Any], edits: Sequence[Edit], values: dict[int, str]
+) -> None:
+    """Read a document that stands in a scalar before and after, as one of its own."""
+    span, old, new = at
+    line = span.line + old.start_mark.line
+    where = frame(before, old.start_mark.index, old.end_mark.index, old.value)
+    ends = [end for end in values if old.start_mark.index < end - span.start <= old.end_mark.index]
+    said = {where.into(end - span.start): values.pop(end) for end in ends} if where else {}
+    inner = [Edit(where.into(one.start - span.start) or 0, where.into(one.end - span.start) or 0, one.new, one.lead)
+             for one in edits] if where else []  # fmt: skip
+    after = splice(old.value, inner)
+    if None in said or type(new) is not yaml.ScalarEvent or (new.value, new.style) != (after, old.style):
+        raise EditError(f"{path}:{line}: the change would alter more than the version of the image")
+    stands = {end: value for end, value in said.items() if end is not None}
+    _verify(path, old.value, Span(0, len(old.value), line + (old.style == "|")), inner, stands)
+    if stands:
+        raise EditError(f"{path}:{line}: {', '.join(map(repr, stands.values()))} is not there any more")
 
 
 def _alike(old: Any, new: Any, value: str | None) -> bool:
