@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pathspec import GitIgnoreSpec
 from pydantic import AfterValidator, Field, field_validator
@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, field_validator
 from updater.config.base import MAX_TEXT, Section, is_host
 from updater.config.repositories import Branch
 from updater.config.write_back import WriteBack
+from updater.editors.yaml_path import Path, YamlPath
 from updater.model.durations import Duration, Interval, duration
 from updater.model.event import Subject
 from updater.model.image import DOCKER_HUB, ImageRef
@@ -22,6 +23,7 @@ from updater.sync.windows import Window
 
 ALL_PATHS = ("**",)
 _WILD = re.compile(r"[*?]")
+_POLICY = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f]+(?: [^\s\x00-\x1f\x7f]+)*")
 
 
@@ -33,7 +35,8 @@ class Item:
     image, None for a pattern, and `pattern` the canonical pattern (`*` within a segment, `**` across, `?` one
     character), None for an exact image. `repository` and `branch` None mean every repository, and its own branch.
     Without `write` references are read as current and never changed. `write_back` None means that of the repository.
-    Intervals are seconds.
+    Intervals are seconds. `marker` is the policy that the image answers to in Flux's comments. With an `editor` only
+    what that finds belongs to the item.
     """
 
     name: str
@@ -52,6 +55,9 @@ class Item:
     image_name: str = ""
     windows: tuple[Window, ...] = ()
     write_back: WriteBack | None = None
+    marker: str | None = None
+    editor: YamlPath | None = None
+    bump: VersionBump | None = None
 
     @property
     def subject(self) -> Subject:
@@ -89,6 +95,24 @@ def glob(text: str) -> str:
 Glob = Annotated[str, AfterValidator(glob)]
 
 
+class VersionBump(Section):
+    """A version of our own that is raised in the commit in which the item changes something."""
+
+    file: str = Field(
+        "Chart.yaml", max_length=1024, description="from the root; without a slash: the nearest folder up"
+    )
+    path: Path = Field("version", description="where the version stands in it")
+    part: Literal["patch", "minor", "major"] = Field("patch", description="which number is raised")
+
+    @field_validator("file")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        parts = value.split("/")
+        if not value.strip() or set(parts[:-1]) & {"", ".."} or parts[-1] in {"", ".", ".."} or not value.isprintable():
+            raise ValueError("expected a file such as Chart.yaml or charts/api/Chart.yaml")
+        return value
+
+
 class ItemEntry(Behaviour):
     """Where an image is written, and what differs there."""
 
@@ -97,6 +121,8 @@ class ItemEntry(Behaviour):
     branch: Branch | None = Field(None, description="null: the repository's branch")
     paths: tuple[Glob, ...] = Field(ALL_PATHS, min_length=1, description="gitignore-style globs from the root")
     write_back: WriteBack | None = Field(None, description="null: that of the repository")
+    editor: YamlPath | None = Field(None, description="where it stands in these files; null: wherever it is recognised")
+    bump: VersionBump | None = Field(None, description="a chart's version that is raised with it")
 
 
 class Defaults(Behaviour):
@@ -111,6 +137,14 @@ class ImageEntry(Defaults):
 
     image: str = Field(description="no tag; or a pattern with * (within a segment), ** (across) and ?")
     name: str | None = Field(None, description="default: the image as written")
+    marker: str | None = Field(None, description="the policy that it answers to in Flux's comments: namespace:name")
+
+    @field_validator("marker")
+    @classmethod
+    def _policy(cls, value: str | None) -> str | None:
+        if value is not None and not _POLICY.fullmatch(value):
+            raise ValueError("expected namespace:name, as in flux-system:api")
+        return value
 
     @field_validator("image")
     @classmethod

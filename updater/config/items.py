@@ -122,6 +122,9 @@ class Items:
                 suspend=whole.suspend,
                 windows=whole.windows,
                 write_back=where.write_back,
+                marker=image.marker,
+                editor=where.editor,
+                bump=where.bump,
             )
         )
 

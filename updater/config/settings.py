@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from updater.config.notifications import Notifications
     from updater.config.web import WebSettings
 
-_IMAGE = frozenset({"verify", "replaces", "marker"})  # gates and places that later versions bring
+_IMAGE = frozenset({"verify", "replaces"})  # gates and places that later versions bring
 
 NOT_YET: Mapping[str, frozenset[str]] = {
     "registries[].aliases[]": frozenset({"must_exist"}),
@@ -39,8 +39,8 @@ NOT_YET: Mapping[str, frozenset[str]] = {
     "images[].policy.kind": POLICIES,
     "images[].update[].policy.kind": POLICIES,
     "images[]": _IMAGE,
-    "images[].update[]": _IMAGE | {"bump", "editor"},
-    "defaults.update[]": _IMAGE | {"bump", "editor"},
+    "images[].update[]": _IMAGE,
+    "defaults.update[]": _IMAGE,
 }
 """Keys of a mapping, or words of a field, that the contract knows and a later version builds; `*` is any word."""
 

@@ -99,7 +99,9 @@ class Apart:
 def apart(document: Document, editor: str, parts: Apart) -> Reference:
     """Read a tag and a digest, each in a scalar of its own, or both in that of the tag."""
     tag, before = _behind(parts.tag)
-    digest, _ = ("", "") if parts.digest is None else (parts.digest.text, "")
+    if parts.digest is not None and is_empty(parts.digest.node) and not _waits(parts.digest.node):
+        parts = replace(parts, digest=None)
+    digest = "" if parts.digest is None else parts.digest.text
     at = {
         role: one
         for role, one in ((Role.REPOSITORY, parts.name), (Role.TAG, parts.tag), (Role.DIGEST, parts.digest))
@@ -112,12 +114,23 @@ def apart(document: Document, editor: str, parts: Apart) -> Reference:
         why = TEMPLATED
     elif parts.tag is not None and not is_tag(tag):
         why = f"{tag[:80]!r} is not a tag"
-    elif (parts.digest is not None or digest) and not is_digest(digest):
+    elif digest and not is_digest(digest):
         why = f"{digest[:80]!r} is not a digest"
+    elif parts.tag is not None and parts.digest is None and _has_digest(parts.tag.holder):
+        why = "a digest stands beside the tag and would stay behind"
     image = parts.image.bare if why else parts.image.at(tag or None, digest or None)
     found = _reference(document, editor, replace(parts, image=image), at, why)
     places = tuple(replace(one, prefix=before) if one.role is Role.TAG else one for one in found.places)
     return replace(found, places=places)
+
+
+def _has_digest(holder: Mapping | Sequence) -> bool:
+    return isinstance(holder, Mapping) and not is_empty(holder.values.get("digest"))
+
+
+def _waits(node: Scalar | Alias) -> bool:
+    """Whether it is an empty text that waits for a digest, and not null."""
+    return isinstance(node, Scalar) and node.style in {"'", '"'}
 
 
 def _behind(at: Spot | None) -> tuple[str, str]:
