@@ -64,6 +64,7 @@ class Items:
     repositories: Mapping[str, Mark]
     problems: list[Problem]
     _names: dict[str, Mark] = field(default_factory=dict)
+    _markers: dict[str, Mark] = field(default_factory=dict)
     _found: list[Item] = field(default_factory=list)
 
     def read(self, defaults: object, images: object) -> tuple[Item, ...]:
@@ -84,6 +85,7 @@ class Items:
         name = tree.get(key)
         if not isinstance(name, str) or not self._free(name, tree.marks[key]) or entry is None:
             return
+        self._marker(entry, tree)
         merged = overlay(defaults, tree, _SHARED)
         update = merged.get("update")
         writes = not (isinstance(update, Seq) and not update)
@@ -92,6 +94,18 @@ class Items:
             if isinstance(item, Map):
                 self._item(entry, name, merged, item, several=len(trees) > 1, write=writes)
 
+    def _marker(self, image: ImageEntry, tree: Map) -> None:
+        """Take the policy of an image, or say who has it; a tag alone does not say which image of many it is."""
+        if image.marker is None:
+            return
+        mark = tree.marks["marker"]
+        first = self._markers.setdefault(image.marker, mark)
+        if first is not mark:
+            found = f"the policy {image.marker!r} a second time (first at {place(first)})"
+            self.problems.append(mark.problem(found, "one image for each policy"))
+        if is_pattern(image.image):
+            self.problems.append(mark.problem(f"{image.marker!r} at a pattern", "an image that is no pattern"))
+
     def _item(self, image: ImageEntry, name: str, below: Map, tree: Map, *, several: bool, write: bool) -> None:
         count = len(self.problems)
         fields = overlay(below, tree, _OWN)
@@ -99,6 +113,10 @@ class Items:
         whole = validate(Behaviour, fields, self.problems)
         where = validate(ItemEntry, tree, self.problems, alone=False)
         if rule is None or whole is None or where is None or len(self.problems) > count:
+            return
+        if where.editor is not None and is_pattern(image.image) and not where.editor.names:
+            expected = "a path of image or repository: this image is a pattern"
+            self.problems.append(tree.marks["editor"].problem("no path of a name", expected))
             return
         own = where.name or (where.repository if several else None)
         if (own or several) and not self._free(f"{name}/{own}" if own else name, tree.mark):

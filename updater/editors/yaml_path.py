@@ -68,6 +68,11 @@ class YamlPath(Editor):
                 yield self._reference(document, one.spot.node.line, spots, image)
 
     @property
+    def names(self) -> bool:
+        """Whether the name of the image is read from the file."""
+        return bool(self.image or self.repository)
+
+    @property
     def paths(self) -> dict[str, str]:
         """The paths by what they lead to."""
         return {name: path for name in _FIELDS if (path := getattr(self, name))}
