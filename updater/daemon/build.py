@@ -27,7 +27,7 @@ from updater.model.commit import Commit
 from updater.model.event import Event
 from updater.model.image import ImageRef
 from updater.pipeline.facts import Memory
-from updater.pipeline.find import Finder
+from updater.pipeline.find import Finder, policies_of
 from updater.pipeline.look import World
 from updater.registry.client import Registry
 from updater.secrets import SecretRef
@@ -80,7 +80,8 @@ def build(
     closing: list[Database] = []
     http = _once(partial(_http, clients))
     words = None if everything else words_of(settings.items)
-    finder = _once(lambda _repo, _branch: Finder(words, partial(canonical, settings)))
+    policies = policies_of(settings.items)
+    finder = _once(lambda _repo, _branch: Finder(words, partial(canonical, settings), policies))
 
     @_once
     def registry_at(host: str, entry: str) -> Registry:
@@ -225,6 +226,7 @@ def words_of(items: tuple[Item, ...]) -> Words | None:
         if not literal:
             return None
         words.add(literal[-1])
+        words |= {item.marker} if item.marker else set()
     return Words(words)
 
 

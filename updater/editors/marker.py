@@ -211,7 +211,7 @@ def _by_line(part: Part) -> dict[int, list[Spot]]:
 
 def _stem(key: str) -> str:
     """What a key is about, without the words for parts of an image: tag and digest, apiTag and apiDigest are alike."""
-    stem = _PARTS.sub("", key.lower())
+    stem = _PARTS.sub("", key.lower()[-100:])
     return stem.rstrip("_-.")
 
 

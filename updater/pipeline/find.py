@@ -2,6 +2,7 @@
 
 A reference belongs to exactly one item: an exact image beats a pattern, then the longest literal start of the path
 glob that matches its file, then the longest literal start of the pattern; a tie belongs to nobody and is contested.
+What an item finds by its own editor is its own; such an item has nothing else.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from functools import lru_cache
 from pathspec import GitIgnoreSpec
 
 from updater.config.images import Item
-from updater.editors.base import references
-from updater.editors.document import Words, parse
-from updater.model.change import Reference, Skipped
+from updater.editors.base import automatic, references
+from updater.editors.document import Document, Words, parse
+from updater.editors.marker import Marker, Meant
+from updater.model.change import Reference, Role, Skipped
 from updater.model.image import ImageRef
 
 _WILD = re.compile(r"[*?\[]")  # where the literal start of a glob ends
 _REGULAR = frozenset({"100644", "100755"})  # neither links nor submodules are followed
 _YAML = re.compile(r"\.ya?ml$|(?:^|/)Kustomization$")
+
+_Key = tuple[str, str, tuple[str, ...]]  # of a file: its path, its content, the items with editors of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,32 +62,98 @@ class Found:
 class Finder:
     """Finds references in trees; content that was read once is known by its id, whatever commit it stands in.
 
-    `words` are what a document must mention to be worth parsing, None for everything.
+    `words` are what a document must mention to be worth parsing, None for everything; `policies` are what the names in
+    Flux's comments mean.
     """
 
     words: Words | None
     canonical: Callable[[ImageRef], ImageRef]
-    _known: dict[tuple[str, str], Found] = field(default_factory=dict)
+    policies: Mapping[str, Meant] = field(default_factory=dict)
+    _known: dict[_Key, Found] = field(default_factory=dict)
 
     def find(
-        self, tree: Sequence[File], wanted: Callable[[str], bool], read: Callable[[list[str]], Mapping[str, bytes]]
+        self,
+        tree: Sequence[File],
+        wanted: Callable[[str], bool],
+        read: Callable[[list[str]], Mapping[str, bytes]],
+        explicit: Callable[[str], tuple[Item, ...]] = lambda _path: (),
     ) -> Found:
-        """Return the references of a tree's YAML files that are wanted by path; `read` is asked once."""
-        files = [f for f in tree if f.mode in _REGULAR and _YAML.search(f.path) and wanted(f.path)]
-        new = [f for f in files if (f.path, f.oid) not in self._known]
-        contents = read(list(dict.fromkeys(f.oid for f in new))) if new else {}
-        known = {key: self._known[key] for f in files if (key := (f.path, f.oid)) in self._known}
-        known.update({(f.path, f.oid): self._look(f.path, contents.get(f.oid)) for f in new})
-        self._known = known  # bounded by the tree: what has left it is forgotten
-        found = known.values()
-        return Found(tuple(r for f in found for r in f.references), tuple(s for f in found for s in f.skipped))
+        """Return the references of a tree's YAML files that are wanted by path; `read` is asked once.
 
-    def _look(self, path: str, content: bytes | None) -> Found:
+        `explicit` are the items that say themselves where their images stand in a file.
+        """
+        files = [f for f in tree if f.mode in _REGULAR and _YAML.search(f.path) and wanted(f.path)]
+        wanting = ((f, explicit(f.path)) for f in files)
+        keys: dict[_Key, tuple[Item, ...]] = {(f.path, f.oid, tuple(i.name for i in its)): its for f, its in wanting}
+        new = [key for key in keys if key not in self._known]
+        contents = read(list(dict.fromkeys(oid for _, oid, _ in new))) if new else {}
+        found = {key: self._known.get(key) or self._look(key[0], contents.get(key[1]), keys[key]) for key in keys}
+        self._known = found  # bounded by the tree: what has left it is forgotten
+        return Found(
+            tuple(r for f in found.values() for r in f.references), tuple(s for f in found.values() for s in f.skipped)
+        )
+
+    def _look(self, path: str, content: bytes | None, items: Sequence[Item]) -> Found:
         if content is None:
             return Found((), (Skipped(path, 0, "too large"),))
-        document = parse(path, content, self.words)
-        refs = (replace(r, image=self.canonical(r.image)) for r in references(document))
-        return Found(tuple(refs), tuple(document.skipped))
+        document = parse(path, content, None if items else self.words)
+        marker = Marker(policies=dict(self.policies), canonical=self.canonical)
+        editors = [marker if editor.kind == marker.kind else editor for editor in automatic()]
+        told, skipped = self._places(document, items)
+        taken = {place.start for reference in told for place in reference.places}
+        told += [r for r in references(document, editors) if taken.isdisjoint(place.start for place in r.places)]
+        skipped += [*document.skipped, *(skip for editor in editors for skip in editor.unresolved(document))]
+        return Found(tuple(replace(r, image=self.canonical(r.image)) for r in told), tuple(skipped))
+
+    def _places(self, document: Document, items: Sequence[Item]) -> tuple[list[Reference], list[Skipped]]:
+        """Return what the items find by their own editors; of what two of them find the first says what it is."""
+        told: list[Reference] = []
+        skipped: list[Skipped] = []
+        by_start: dict[int, int] = {}
+        for item in items:
+            for one in explicitly(item, document, self.canonical):
+                if isinstance(one, Skipped):
+                    skipped.append(one)
+                    continue
+                starts = [place.start for place in one.places if place.role is not Role.REPOSITORY]
+                first = next((by_start[start] for start in starts if start in by_start), None)
+                if first is None:
+                    by_start |= dict.fromkeys(starts, len(told))
+                    told.append(one)
+                else:
+                    told[first] = replace(told[first], claims=told[first].claims + one.claims)
+        return told, skipped
+
+
+def explicitly(item: Item, document: Document, canonical: Callable[[ImageRef], ImageRef]) -> list[Reference | Skipped]:
+    """Return what an item finds by its own editor, for itself; where that names another image, for whoever tracks it.
+
+    That nothing is there is only said of a file that the item names: a glob may match others as well.
+    """
+    assert item.editor is not None
+    image = (item.exact, item.image) if item.exact else None
+    found: list[Reference | Skipped] = []
+    for one in item.editor.read(document, image):
+        if isinstance(one, Reference) and matches(item, canonical(one.image).name):
+            found.append(replace(one, claims=(item.name,)))
+        elif isinstance(one, Reference):
+            found.append(replace(one, unwritable=f"names {one.image.name}, its item {item.name} tracks {item.image}"))
+        else:
+            found.append(one)
+    if not found and any(glob.lstrip("/") == document.path for glob in item.paths):
+        why = document.skipped[0].why if document.skipped else "the paths of its editor lead to nothing"
+        nothing = item.editor.nothing(document.path, 1, image, why)
+        found.append(replace(nothing, claims=(item.name,)) if isinstance(nothing, Reference) else nothing)
+    return found
+
+
+def policies_of(items: Iterable[Item]) -> dict[str, Meant]:
+    """Return what the policies in Flux's comments mean, by their names."""
+    return {
+        item.marker: Meant(item.exact, item.image, owner=item.image_name)
+        for item in items
+        if item.marker is not None and item.exact is not None
+    }
 
 
 class Owners:
@@ -92,10 +162,15 @@ class Owners:
     def __init__(self, items: Iterable[Item]) -> None:
         self._exact: dict[str, list[Item]] = {}
         self._patterns: list[Item] = []
+        self._named: dict[str, list[Item]] = {}  # by what claims a reference: its own name, or that of its image
+        self._explicit: list[Item] = []
         paths: set[tuple[str, ...]] = set()
         for item in items:
             paths.add(item.paths)
-            if item.exact is not None:
+            self._named.setdefault(item.name if item.editor else item.image_name, []).append(item)
+            if item.editor is not None:
+                self._explicit.append(item)
+            elif item.exact is not None:
                 self._exact.setdefault(item.exact.name, []).append(item)
             else:
                 self._patterns.append(item)
@@ -105,11 +180,19 @@ class Owners:
         """Whether any item looks into this file."""
         return any(_literal_start(globs, path) is not None for globs in self._paths)
 
+    def explicit(self, path: str) -> tuple[Item, ...]:
+        """Return the items that say themselves where their images stand in this file."""
+        return tuple(item for item in self._explicit if _literal_start(item.paths, path) is not None)
+
     def assign(self, reference: Reference) -> Owned:
         """Return the reference with its owner."""
         name = reference.image.name
-        claims = [(True, item) for item in self._exact.get(name, ())]
-        claims += [(False, item) for item in self._patterns if _pattern(item.pattern or "").fullmatch(name)]
+        if reference.claims:
+            named = (item for claim in reference.claims for item in self._named.get(claim, ()))
+            claims = [(True, item) for item in named if not item.editor or item.editor.kind == reference.editor]
+        else:
+            claims = [(True, item) for item in self._exact.get(name, ())]
+            claims += [(False, item) for item in self._patterns if _pattern(item.pattern or "").fullmatch(name)]
         ranked = [
             ((exact, start, 0 if exact else _wild_start(item.pattern or "")), item)
             for exact, item in claims

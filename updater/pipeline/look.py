@@ -143,7 +143,9 @@ def look(world: World, branch: Branch, *, everything: bool = False) -> Checkout:
     files = {blob.path: File(blob.path, blob.oid, blob.mode) for blob in clone.tree(head.revision)}
     owners = Owners(branch.items)
     wants = (lambda _path: True) if everything else owners.wants
-    found = world.finder_of(branch.repository, branch.name).find(tuple(files.values()), wants, clone.read)
+    found = world.finder_of(branch.repository, branch.name).find(
+        tuple(files.values()), wants, clone.read, owners.explicit
+    )
     origin = f"{branch.repository.name} {head.branch} {head.revision}"
     owned = tuple(replace(owners.assign(reference), origin=origin) for reference in found.references)
     world.looks[key] = checkout = Checkout(branch, head, files, owned, found.skipped)

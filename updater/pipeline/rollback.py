@@ -235,4 +235,6 @@ def _obstacle(item: Item, repository: RepositorySettings, one: Owned) -> tuple[R
         return Reason.CONTESTED, f"claimed by {' and '.join(one.rivals)}"
     if item.suspend or repository.suspend:
         return Reason.SUSPENDED, "suspended in the configuration"
+    if not one.reference.places:
+        return Reason.NOT_WRITABLE, one.reference.unwritable
     return None if item.write else (Reason.NOT_WRITABLE, "this image is only watched")

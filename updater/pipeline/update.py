@@ -19,9 +19,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from updater.config.images import Item
+from updater.config.repositories import RepositorySettings
 from updater.errors import ForgeError, GitError, PushRefused, PushRejected, RegistryError
 from updater.git.clone import Clone, Logged
 from updater.messages.commits import OURS
+from updater.model.change import Reference
 from updater.model.decision import Hold, Reason, Update
 from updater.model.event import Kind, Subject
 from updater.model.image import ImageRef
@@ -384,8 +386,8 @@ class _Cycle:
         if one.item.name not in self.due:
             return None
         item = one.item
-        if item.suspend or repository.suspend:
-            return held(item, Reason.SUSPENDED, "suspended in the configuration", **place)
+        if stop := _stop(item, repository, one.reference):
+            return held(item, *stop, **place)
         decision = self.resolver.of(one)
         place["decision"] = None if isinstance(decision, RegistryError | GitError) else decision
         match decision:
@@ -455,6 +457,15 @@ class _Cycle:
                 what = "matches no image" if item.pattern else "is mentioned nowhere"
                 why = f"{item.image} {what} in the paths of this item"
                 self.report.rows.append(held(item, Reason.NOT_REFERENCED, why))
+
+
+def _stop(item: Item, repository: RepositorySettings, reference: Reference) -> tuple[Reason, str] | None:
+    """Return why nothing is decided about a reference, whatever it says."""
+    if item.suspend or repository.suspend:
+        return Reason.SUSPENDED, "suspended in the configuration"
+    if not reference.places:
+        return Reason.NOT_WRITABLE, f"{reference.file}:{reference.line}: {reference.unwritable}"
+    return None
 
 
 def _unreadable(branch: Branch) -> Cause:
