@@ -64,6 +64,7 @@ class Answerer:
     facts   what differs from an image for linux/amd64 without a date, that was there on our first scan and never moved
     also    what the registry has without listing it
     absent  what it lists and does not have
+    fills   Git has a place for the first version
     """
 
     listed: str
@@ -75,6 +76,7 @@ class Answerer:
     closed: Closed | None = None
     complete: bool = True
     why: str = ""
+    fills: bool = False
     asked: list[tuple[str, Needs]] = field(default_factory=list)
     rounds: int = 0
     histories: int = 0
@@ -83,7 +85,7 @@ class Answerer:
         """Ask until there is a decision; every round must bring news."""
         self.asked, self.rounds, self.histories = [], 0, 0
         scan = Scan(API, tuple(Tag(name) for name in self.listed.split()), now, self.complete, self.why)
-        known = Known(people=self.people, closed=self.closed)
+        known = Known(people=self.people, closed=self.closed, fills=self.fills)
         while isinstance(decision := decide(the, current, scan, now, known), Unresolved):
             self.rounds += 1
             if decision.history:
@@ -232,6 +234,32 @@ HOLDS: list[Row] = [
 @table(HOLDS)
 def test_when_there_is_nothing_to_write(the: Rule, now: str, world: Answerer, then: str) -> None:
     """Every answer has its reason."""
+    assert settled(the, now, world) == then
+
+
+FIRST = Answerer("1.4.0 1.5.0 2.0.0", fills=True)
+FIRSTS: list[Row] = [
+    ("the best of a range", rule(SEMVER), "-", FIRST, "1.5.0"),
+    ("with its digest", rule(SEMVER, "tag_digest"), "-", FIRST, "1.5.0@1.5.0"),
+    ("no level and no step is asked", rule({"kind": "numerical"}, level="patch", max_major_step=1), "-",
+     Answerer("8 2024", fills=True), "2024"),
+    ("without a range nobody says how far to go", rule(ANY), "-", FIRST, "unparsable_current"),
+    ("the tag in Git says what is wanted, and there is none", rule(DOCKER), "-", FIRST, "unparsable_current"),
+    ("no other place waits for its first tag", rule(SEMVER), "-", replace(FIRST, fills=False), "unparsable_current"),
+    ("nothing matches", rule(SEMVER), "-", Answerer("2.0.0", fills=True), "no_match"),
+    ("a person took it out again", rule(SEMVER), "-", replace(FIRST, past=wrote("1.4.0")), "human_rollback"),
+    ("and said to go on", rule(SEMVER), "-",
+     replace(FIRST, past=wrote("1.4.0", changed_at=ago(minutes=30)), people=People(resumed_at=NOW)), "1.5.0"),
+    ("a window", rule(SEMVER), "-", replace(FIRST, closed=NIGHT), "window_closed"),
+    ("too young", rule(SEMVER, min_age="3d"), "-",
+     replace(FIRST, facts={name: {"first_seen": ago(days=1)} for name in ("1.4.0", "1.5.0")}), "min_age"),
+    ("platforms of a list", rule(SEMVER, platforms=["linux/arm64"]), "-", FIRST, "platform_missing"),
+]  # fmt: skip
+
+
+@table(FIRSTS)
+def test_the_first_version_is_that_of_a_policy_that_says_which(the: Rule, now: str, world: Answerer, then: str) -> None:
+    """There is nothing to compare with: what a gate would compare is not asked, everything else is."""
     assert settled(the, now, world) == then
 
 

@@ -1,6 +1,7 @@
 """What Git says: which files are read, and which item owns a reference."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -95,6 +96,35 @@ def test_files_that_are_not_read(file: File) -> None:
     blobs = Blobs({"1": DEPLOYMENT})
     found = Finder(None, lambda ref: ref).find([file], lambda path: not path.startswith("unwanted"), blobs)
     assert (found.references, blobs.asked) == ((), [])
+
+
+POD = b'{"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"image": "ghcr.io/acme/api:1.0.0"}]}}'
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "asked", "found"),
+    [
+        ("a/pod.json", POD, 1, 1),
+        ("values.json", b'{"image": "ghcr.io/acme/api:1.0.0"}', 1, 0),
+        ("broken.json", b'{"image": ' * 1_000, 1, 0),
+        ("web/package-lock.json", POD, 0, 0),
+        ("node_modules/a/b.json", POD, 0, 0),
+    ],
+)
+def test_json_is_read_where_it_is_an_object_of_kubernetes(path: str, content: bytes, asked: int, found: int) -> None:
+    """What is large and never one is not even fetched."""
+    blobs = Blobs({"1": content})
+    answer = Finder(None, lambda ref: ref).find([File(path, "1", "100644")], lambda _: True, blobs)
+    assert (len(blobs.asked), len(answer.references), answer.skipped) == (asked, found, ())
+
+
+def test_two_spellings_of_one_registry_are_one_image() -> None:
+    """Each entry of a kustomization keeps its spelling."""
+    text = b"images:\n- {name: hub.example/a, newTag: '1'}\n- {name: hub-vpc.example/a, newTag: '1'}\n"
+    finder = Finder(None, lambda ref: replace(ref, registry="hub.example"))
+    found = finder.find([File("Kustomization", "1", "100644")], lambda _: True, Blobs({"1": text})).references
+    assert {ref.image.name for ref in found} == {"hub.example/a"}
+    assert [ref.spelled for ref in found] == ["hub.example/a", "hub-vpc.example/a"]
 
 
 def test_one_bad_file_does_not_stop_its_neighbours() -> None:

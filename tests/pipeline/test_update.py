@@ -169,6 +169,50 @@ def test_what_is_not_written(lab: Lab, config: str, text: str, outcome: Outcome,
     assert len(lab.commits("fleet")) == 1
 
 
+BARE = "kind: Kustomization\napiVersion: kustomize.config.k8s.io/v1\nimages:\n- name: HOST/acme/api  # ours\n"
+RANGE = (
+    "repositories: [{url: FLEET}]\nimages: [{image: HOST/acme/api, name: api, policy: {kind: semver, range: 1.x}}]\n"
+)
+
+
+def test_a_kustomization_gets_its_first_tag_and_a_person_may_take_it_out(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "2.0.0")
+    fleet = lab.repository("fleet", {"kustomization.yaml": BARE})
+    held = lab.cycle(lab.configure(PLAIN, fleet=fleet))
+    assert (rows(held)["api"].reason, held.commits) == ("unparsable_current", [])
+    config = lab.configure(RANGE, fleet=fleet)
+    row = rows(lab.cycle(config))["api"]
+    assert (row.outcome, row.current, row.target) == (Outcome.UPDATED, "-", "1.0.0")
+    assert lab.show("fleet", "kustomization.yaml") == BARE + "  newTag: 1.0.0\n"
+    lab.push("acme/api", "1.1.0")
+    assert rows(lab.cycle(config))["api"].current == "1.0.0"
+    assert lab.show("fleet", "kustomization.yaml") == BARE + "  newTag: 1.1.0\n"
+    person_commits(lab.folder / "git" / "fleet.git", {"kustomization.yaml": lab.spell(BARE)}, "Back")
+    assert rows(lab.cycle(config))["api"].reason == Reason.HUMAN_ROLLBACK
+
+
+SHARED = "x-tag: &tag 1.0.0\na: {repository: HOST/acme/api, tag: *tag}\nb: {repository: HOST/acme/web, tag: *tag}\n"
+BOTH = "repositories: [{url: FLEET}]\nimages: [{image: HOST/acme/api, name: api}, {image: HOST/acme/web, name: web}]\n"
+
+
+def test_what_shares_a_tag_changes_together_or_not_at_all(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    lab.push("acme/web", "1.0.0")
+    fleet = lab.repository("fleet", {"values.yaml": SHARED, "a.yaml": pod("HOST/acme/api:1.0.0")})
+    config = lab.configure(BOTH, fleet=fleet)
+    report = lab.cycle(config)
+    assert sorted(row.reason for row in report.rows if row.outcome is not Outcome.UPDATED) == [
+        "not_writable",
+        "up_to_date",
+    ]
+    assert "shared with line 3" in next(row.why for row in report.rows if row.reason == "not_writable")
+    assert lab.show("fleet", "values.yaml") == SHARED
+    assert lab.show("fleet", "a.yaml") == pod("HOST/acme/api:1.1.0")  # a neighbour that shares nothing
+    lab.push("acme/web", "1.1.0")
+    assert lab.cycle(config).failures == []
+    assert lab.show("fleet", "values.yaml") == SHARED.replace("1.0.0", "1.1.0")
+
+
 def test_check_computes_the_diff_and_writes_nothing(lab: Lab) -> None:
     lab.push("acme/api", "1.0.0", "1.1.0")
     fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0")})

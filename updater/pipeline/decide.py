@@ -96,7 +96,7 @@ class _Decision:
 
     def made(self) -> Update | Hold | Unresolved:
         """Ask the cheap gates, then what stops the image as a whole, then the gates that cost requests."""
-        stops = self._cheap(self._scene(self.place)) if self.place else [None] * len(self.ranking.candidates)
+        stops = self._cheap(self._scene(self.place)) if self.place else self._free()
         best = concluded(self.rule, self.ranking, stops)
         if why := held(self.known, self.now):
             return _hold(self.current, replace(best, reason=Reason.HELD, why=why))
@@ -131,6 +131,9 @@ class _Decision:
         approved, candidates = self.known.people.approved, self.ranking.candidates
         here = scene.among([one.rank for one in candidates])
         return [here.stop(one.rank, approved=one.tag in approved) for one in candidates]
+
+    def _free(self) -> list[Stop | None]:
+        return [None for _ in self.ranking.candidates]
 
     def _outside(self, stops: list[Stop | None], closed: Closed) -> list[Stop | None]:
         """Stop what was not approved while a window is closed, so that nothing else goes in place of what was."""

@@ -165,10 +165,10 @@ def _said(event: Any) -> str:
 
 def _end(event: Any, text: str) -> int:
     """Where a scalar or an alias ends; a block scalar with the last character of its text."""
-    start, end = event.start_mark.index, event.end_mark.index
+    start, end = int(event.start_mark.index), int(event.end_mark.index)
     if type(event) is yaml.ScalarEvent and event.style in _BLOCKS:
         return start + len(text[start:end].rstrip(BLANK))
-    return int(end)
+    return end
 
 
 def _verify(path: str, before: str, span: Span, edits: Sequence[Edit], values: dict[int, str]) -> None:

@@ -23,7 +23,11 @@ from updater.model.image import ImageRef
 
 _WILD = re.compile(r"[*?\[]")  # where the literal start of a glob ends
 _REGULAR = frozenset({"100644", "100755"})  # neither links nor submodules are followed
-_YAML = re.compile(r"\.ya?ml$|(?:^|/)Kustomization$")
+_YAML = re.compile(r"\.(?:ya?ml|json)$|(?:^|/)Kustomization$")
+_FOREIGN = re.compile(
+    r"(?:^|/)(?:(?:package|package-lock|npm-shrinkwrap|composer)\.json$|node_modules/)"
+)  # large, often
+_OBJECT = (b'"apiVersion"', b'"kind"')  # what JSON must hold to be worth reading
 
 _Key = tuple[str, str, tuple[str, ...]]  # of a file: its path, its content, the items with editors of their own
 
@@ -78,11 +82,11 @@ class Finder:
         read: Callable[[list[str]], Mapping[str, bytes]],
         explicit: Callable[[str], tuple[Item, ...]] = lambda _path: (),
     ) -> Found:
-        """Return the references of a tree's YAML files that are wanted by path; `read` is asked once.
+        """Return the references of a tree's YAML and JSON files that are wanted by path; `read` is asked once.
 
         `explicit` are the items that say themselves where their images stand in a file.
         """
-        files = [f for f in tree if f.mode in _REGULAR and _YAML.search(f.path) and wanted(f.path)]
+        files = [f for f in tree if f.mode in _REGULAR and _readable(f.path) and wanted(f.path)]
         wanting = ((f, explicit(f.path)) for f in files)
         keys: dict[_Key, tuple[Item, ...]] = {(f.path, f.oid, tuple(i.name for i in its)): its for f, its in wanting}
         new = [key for key in keys if key not in self._known]
@@ -96,12 +100,14 @@ class Finder:
     def _look(self, path: str, content: bytes | None, items: Sequence[Item]) -> Found:
         if content is None:
             return Found((), (Skipped(path, 0, "too large"),))
+        if path.endswith(".json") and not items and not all(key in content for key in _OBJECT):
+            return Found((), ())
         document = parse(path, content, None if items else self.words)
         marker = Marker(policies=dict(self.policies), canonical=self.canonical)
         editors = [marker if editor.kind == marker.kind else editor for editor in automatic()]
         told, skipped = self._places(document, items)
-        taken = {place.start for reference in told for place in reference.places}
-        told += [r for r in references(document, editors) if taken.isdisjoint(place.start for place in r.places)]
+        taken = {place.at for reference in told for place in reference.places}
+        told += [r for r in references(document, editors) if taken.isdisjoint(place.at for place in r.places)]
         skipped += [*document.skipped, *(skip for editor in editors for skip in editor.unresolved(document))]
         return Found(tuple(replace(r, image=self.canonical(r.image)) for r in told), tuple(skipped))
 
@@ -115,7 +121,7 @@ class Finder:
                 if isinstance(one, Skipped):
                     skipped.append(one)
                     continue
-                starts = [place.start for place in one.places if place.role is not Role.REPOSITORY]
+                starts = [place.at for place in one.places if place.role is not Role.REPOSITORY]
                 first = next((by_start[start] for start in starts if start in by_start), None)
                 if first is None:
                     by_start |= dict.fromkeys(starts, len(told))
@@ -154,6 +160,10 @@ def policies_of(items: Iterable[Item]) -> dict[str, Meant]:
         for item in items
         if item.marker is not None and item.exact is not None
     }
+
+
+def _readable(path: str) -> bool:
+    return _YAML.search(path) is not None and not (path.endswith(".json") and _FOREIGN.search(path))
 
 
 class Owners:
