@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -10,11 +10,13 @@ from updater.config.repositories import RepositorySettings
 from updater.errors import EditError, PushRejected
 from updater.git.clone import Author
 from updater.messages.commits import Wording, commit_message
-from updater.model.change import Bump, Change, Reference
+from updater.model.change import Bump, Change, Place, Reference
 from updater.model.commit import Commit
 from updater.model.decision import Reason
 from updater.pipeline.edit import Wanted, apart, edit
+from updater.pipeline.find import REGULAR
 from updater.pipeline.look import PUSH_WAIT_CAP, Checkout, World, look
+from updater.pipeline.raises import Raising
 from updater.pipeline.report import Cause, Failure, Outcome, Proposed, Row, Written
 from updater.transport.pace import backoff
 
@@ -44,41 +46,83 @@ def together(_one: Wanted) -> str:
     return ""
 
 
+@dataclass(slots=True)
+class _Draft:
+    """The files of one branch as they come to be, group by group; positions are those of what was read."""
+
+    read: Callable[[str], str]
+    plan: Plan = field(default_factory=Plan)
+    _wanted: dict[str, list[Wanted]] = field(default_factory=dict)
+    _raises: dict[str, dict[Place, str]] = field(default_factory=dict)
+    _texts: dict[str, Change] = field(default_factory=dict)
+
+    def take(self, group: str, path: str, those: Sequence[Wanted], raises: Mapping[Place, str]) -> bool:
+        """Add to a file what one group changes; say whether that is anything. Raises EditError."""
+        before = self._texts.get(path)
+        wanted, values = [*self._wanted.get(path, ()), *those], {**self._raises.get(path, {}), **raises}
+        whole = edit(path, self.read(path), wanted, values)
+        self._wanted[path], self._raises[path], self._texts[path] = wanted, values, whole
+        start, known = (before.after, len(before.bumps)) if before else (whole.before, 0)
+        if start == whole.after:
+            return False
+        changes = self.plan.groups.setdefault(group, [])
+        at = next((n for n, change in enumerate(changes) if change.path == path), len(changes))
+        first = changes[at] if at < len(changes) else Change(path, start, start, ())
+        changes[at : at + 1] = [Change(path, first.before, whole.after, first.bumps + whole.bumps[known:])]
+        return True
+
+
 def draft(
     world: World, checkout: Checkout, rows: Sequence[Row], wanted: Sequence[Wanted], group_of: GroupOf = together
 ) -> Plan:
-    """Edit the files of one branch; a file that cannot be edited is left as it is, and its rows say why."""
-    clone = world.clone_of(checkout.branch.repository)
-    contents = clone.read([checkout.files[path].oid for path in dict.fromkeys(one.reference.file for one in wanted)])
+    """Edit the files of one branch; a file that cannot be edited is left as it is, and its rows say why.
+
+    An item whose own version cannot be raised with its changes is left as it is, too.
+    """
+    clone, files = world.clone_of(checkout.branch.repository), checkout.files
+    contents = clone.read([files[path].oid for path in dict.fromkeys(one.reference.file for one in wanted)])
+
+    def content(path: str) -> bytes | None:
+        oid = files[path].oid
+        return contents[oid] if oid in contents else clone.read([oid]).get(oid)
+
+    owners = {one.reference: one.item for one in checkout.owned if one.item is not None and one.item.bump is not None}
+    raising = Raising(owners, {path for path, file in files.items() if file.mode in REGULAR}, content)
+    refused = raising.refused(wanted)
     todo: dict[str, dict[str, list[Wanted]]] = {}
     stays: dict[Reference, str] = {}
     for group, those in _grouped(wanted, group_of).items():
         left = apart(those)
         stays |= {those[index].reference: why for index, why in left.items()}
-        for one in (one for index, one in enumerate(those) if index not in left):
-            todo.setdefault(group, {}).setdefault(one.reference.file, []).append(one)
+        for index, one in enumerate(those):
+            owner = owners.get(one.reference)
+            if index not in left and (owner is None or owner.name not in refused):
+                todo.setdefault(group, {}).setdefault(one.reference.file, []).append(one)
     if stays:
         rows = [_left(row, stays[row.reference]) if row.reference in stays else row for row in rows]
-    drafted: dict[str, list[Wanted]] = {}  # by file: positions are those of what was read
-    texts: dict[str, Change] = {}
-    plan, broken = Plan(), dict[str, str]()
-    for group, files in sorted(todo.items()):
-        for path, those in files.items():
-            before = texts.get(path)
+    work, broken = _Draft(lambda path: (content(path) or b"").decode()), dict[str, str]()
+    for group, each in sorted(todo.items()):
+        changed: list[Wanted] = []
+        for path, those in each.items():
             try:
-                whole = edit(path, contents[checkout.files[path].oid].decode(), drafted.get(path, []) + those)
+                changed += those if work.take(group, path, those, {}) else ()
             except EditError as err:
                 broken[path] = str(err)
-                continue
-            drafted[path] = drafted.get(path, []) + those
-            start, known = (before.after, len(before.bumps)) if before else (whole.before, 0)
-            texts[path] = whole
-            if start != whole.after:
-                plan.groups.setdefault(group, []).append(Change(path, start, whole.after, whole.bumps[known:]))
-    plan.rows = [failed(row, broken[row.reference.file]) if row.reference and row.reference.file in broken else row
-                 for row in rows]  # fmt: skip
+        for path, values in raising.after(changed).items():
+            work.take(group, path, (), values)
+    return _told(checkout, work.plan, rows, broken, refused)
+
+
+def _told(
+    checkout: Checkout, plan: Plan, rows: Sequence[Row], broken: Mapping[str, str], refused: Mapping[str, str]
+) -> Plan:
+    """Complete a plan with what became of the rows: those of files, and of items, that were left as they are failed."""
+    for row in rows:
+        why = refused.get(row.item.name) or (broken.get(row.reference.file) if row.reference else None)
+        plan.rows.append(failed(row, why) if why else row)
     name = checkout.branch.repository.name
-    plan.failures = [Failure(f"file {name}/{path}", why) for path, why in broken.items()]
+    plan.failures += [Failure(f"file {name}/{path}", why) for path, why in broken.items()]
+    plan.failures += [Failure(f"image {item}", why) for item, why in refused.items()]
     return plan
 
 

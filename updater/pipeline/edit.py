@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
 
 from updater.editors.base import Editor, automatic
 from updater.editors.embedded import frame
+from updater.editors.scalar import spell
 from updater.errors import EditError
-from updater.model.change import Bump, Change, Edit, Reference, Role
+from updater.model.change import Bump, Change, Edit, Place, Reference, Role
 from updater.model.image import ImageRef
 from updater.model.origin import Origin
 from updater.model.stream import BLANK, Broken, Span, events, spans
@@ -46,8 +48,13 @@ class Wanted(NamedTuple):
     origin: Origin | None = None
 
 
-def edit(path: str, before: str, wanted: Sequence[Wanted | tuple[Reference, ImageRef, str]]) -> Change:
-    """Return the file with every reference at its target.
+def edit(
+    path: str,
+    before: str,
+    wanted: Sequence[Wanted | tuple[Reference, ImageRef, str]],
+    raises: Mapping[Place, str] = MappingProxyType({}),
+) -> Change:
+    """Return the file with every reference at its target, and with other values at their places.
 
     References that are there already leave no edit and no bump. Raises EditError where a reference cannot be
     written, or where the result would differ in anything but the intended scalars.
@@ -65,6 +72,8 @@ def edit(path: str, before: str, wanted: Sequence[Wanted | tuple[Reference, Imag
             edits += changes
             bumps.append(_bump(one))
             values |= {place.end: place.value for place in reference.places if not place.lead}
+    edits += [Edit(place.start, place.end, spell(value, place.style)) for place, value in raises.items()]
+    values |= {place.end: place.value for place in raises}
     edits = sorted(set(edits))  # what several share is written once
     _refuse_overlaps(path, edits)
     for span in spans(before) if edits else ():

@@ -22,7 +22,7 @@ from updater.model.change import Reference, Role, Skipped
 from updater.model.image import ImageRef
 
 _WILD = re.compile(r"[*?\[]")  # where the literal start of a glob ends
-_REGULAR = frozenset({"100644", "100755"})  # neither links nor submodules are followed
+REGULAR = frozenset({"100644", "100755"})  # neither links nor submodules are followed
 _YAML = re.compile(r"\.(?:ya?ml|json)$|(?:^|/)Kustomization$")
 _FOREIGN = re.compile(
     r"(?:^|/)(?:(?:package|package-lock|npm-shrinkwrap|composer)\.json$|node_modules/)"
@@ -86,7 +86,7 @@ class Finder:
 
         `explicit` are the items that say themselves where their images stand in a file.
         """
-        files = [f for f in tree if f.mode in _REGULAR and _readable(f.path) and wanted(f.path)]
+        files = [f for f in tree if f.mode in REGULAR and _readable(f.path) and wanted(f.path)]
         wanting = ((f, explicit(f.path)) for f in files)
         keys: dict[_Key, tuple[Item, ...]] = {(f.path, f.oid, tuple(i.name for i in its)): its for f, its in wanting}
         new = [key for key in keys if key not in self._known]
