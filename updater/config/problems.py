@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -245,12 +245,17 @@ def known_kinds(section: str = "") -> dict[str, frozenset[str]]:
 
 @cache
 def _keys_by_kind(section: str) -> dict[tuple[str, str], frozenset[str]]:
-    members = [(place, model) for place, model in models(section, _root(section)) if "kind" in model.model_fields]
+    members = [(place, model) for place, model in models(section, _root(section)) if _is_member(model)]
     return {
         (place, kind): _keys(model)
         for place, model in members
         for kind in get_args(model.model_fields["kind"].annotation)
     }
+
+
+def _is_member(model: type[BaseModel]) -> bool:
+    """Say whether a model is one of a family: its kind is a word, and not one of its settings."""
+    return "kind" in model.model_fields and get_origin(model.model_fields["kind"].annotation) is Literal
 
 
 def _root(section: str) -> type[BaseModel]:
