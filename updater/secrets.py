@@ -100,12 +100,21 @@ def _read(path: Path, reference: str) -> str:
 
 def remember(value: str) -> None:
     """Have `redact` blank this value from now on, in its plain, URL-quoted and base64 forms."""
-    if len(value) < MIN_REDACTED:
-        return
+    if len(value) >= MIN_REDACTED:
+        with _lock:
+            _known.update(_forms(value))
+
+
+def forget(value: str) -> None:
+    """Stop blanking a value that is of no use any more, such as a token that ended: there are ever new ones."""
+    with _lock:
+        _known.difference_update(_forms(value))
+
+
+def _forms(value: str) -> set[str]:
     forms = {value, quote(value, safe=""), base64.b64encode(value.encode()).decode()}
     forms.update(line for line in value.splitlines() if len(line) >= 16)  # one line of a key printed alone
-    with _lock:
-        _known.update(forms)
+    return forms
 
 
 def redact(text: str) -> str:

@@ -21,13 +21,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tests.lab.forge import BRANCH, REPOSITORY, TARGET, Yard, app, keys, yard
+from updater import secrets
 from updater.demo.services.base import say
 from updater.errors import ForgeError, GitError
 from updater.git.clone import Clone
 from updater.git.credentials.base import Login
 from updater.git.credentials.github_app import GitHubApp, jwt
 from updater.git.remote import Remote
-from updater.secrets import SecretError, SecretRef
+from updater.secrets import SecretError, SecretRef, redact
 
 
 class Clock:
@@ -131,6 +132,19 @@ def test_a_token_that_somebody_renewed_is_not_thrown_away(tmp_path: Path) -> Non
         new = bound.login()
         assert bound.renew(old)  # another thread, a moment later
         assert bound.login() == new
+
+
+def test_secrets_that_ended_are_not_kept_for_ever(tmp_path: Path) -> None:
+    """The daemon runs for months, and every text is searched for what is remembered."""
+    with site(tmp_path) as (_, bound, clock):
+        first = bound.login()
+        assert redact(f"{first.token} {first.header}") == "*** Authorization: Basic ***"
+        known = len(secrets._known)
+        for _hour in range(5):
+            clock.now += timedelta(hours=1)
+            last = bound.login()
+        assert len(secrets._known) == known
+        assert redact(f"{last.token} {last.header}") == "*** Authorization: Basic ***"
 
 
 def test_git_logs_in_with_the_same_token_and_renews_it(tmp_path: Path) -> None:

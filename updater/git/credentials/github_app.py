@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, BaseModel, Field, PrivateAttr
 from updater.errors import ForgeError
 from updater.git.credentials.base import GitCredentials, Login, Place
 from updater.git.credentials.basic import HTTP, basic_header
-from updater.secrets import SecretError, SecretRef, remember
+from updater.secrets import SecretError, SecretRef, forget, remember
 
 if TYPE_CHECKING:
     from updater.git.forges.asking import Api
@@ -63,14 +63,13 @@ class GitHubApp(GitCredentials):
         """Return the token of now. Raises SecretError, and ForgeError where there is none to be had."""
         if self._tokens is None:
             raise ForgeError("a github_app logs in at a repository of GitHub alone", refused=True)
-        token = self._tokens.get()
-        return Login(header=basic_header(USERNAME, token), token=token)
+        return self._tokens.get()
 
     def renew(self, refused: Login) -> bool:
         """Forget a token that was refused: its rights were changed, or it was taken back."""
         if self._tokens is None:
             return False
-        self._tokens.forget(refused.token)
+        self._tokens.forget(refused)
         return True
 
 
@@ -80,28 +79,35 @@ class Tokens:
     def __init__(self, app: GitHubApp, place: Place, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._app, self._place, self._now = app, place, now
         self._lock = threading.Lock()
-        self._token, self._until = "", now()
+        self._login: Login | None = None
+        self._until = now()
+        self._redacted: list[str] = []  # what is blanked in texts until the next token is there
 
-    def get(self) -> str:
-        """Return a token that is good for some minutes. Raises SecretError and ForgeError."""
+    def get(self) -> Login:
+        """Return a login that is good for some minutes. Raises SecretError and ForgeError."""
         with self._lock:
-            if not self._token or self._now() >= self._until:
+            if self._login is None or self._now() >= self._until:
                 made = self._fetch()
                 remember(made.token)
-                self._token, self._until = made.token, made.expires_at - EARLY
-            return self._token
+                self._login = Login(header=basic_header(USERNAME, made.token), token=made.token)
+                self._until = made.expires_at - EARLY
+                self._redacted += [made.token, self._login.header.rpartition(" ")[2]]
+            return self._login
 
-    def forget(self, refused: str) -> None:
+    def forget(self, refused: Login) -> None:
         """Fetch another token when one is wanted again, unless somebody did already."""
         with self._lock:
-            if self._token == refused:
-                self._token = ""
+            if self._login == refused:
+                self._login = None
 
     def _fetch(self) -> _Token:
         from updater.git.forges.asking import Api
         from updater.git.forges.github import GitHub
 
+        while self._redacted:
+            forget(self._redacted.pop())
         proof = jwt(self._app.app_id, self._app.private_key, self._now())
+        self._redacted.append(proof)
         only = {"repositories": [self._place.repository.rpartition("/")[2]]}  # of all that the app may touch
         with self._place.http() as http:
             api = Api(self._place.api, http, lambda _: GitHub.headers(proof))
