@@ -380,7 +380,13 @@ TABLE = [
         "a name such as Asia/Shanghai or UTC",
     ),
     ("label that is a list", IMAGE % "labels: {a: §[1]}", "images[0].labels.a", "a list", "a text"),
-    ("marker of one word", IMAGE % "marker: §api", "images[0].marker", "'api'", "namespace:name, as in flux-system:api"),
+    (
+        "marker of one word",
+        IMAGE % "marker: §api",
+        "images[0].marker",
+        "'api'",
+        "namespace:name, as in flux-system:api",
+    ),
     (
         "marker of a pattern",
         "images:\n  - {image: ghcr.io/acme/*, marker: §flux-system:api}\n",
