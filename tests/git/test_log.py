@@ -125,13 +125,13 @@ def test_paths_that_look_like_anything_are_told_apart() -> None:
     """A message, a name and a path may hold whatever but NUL, the line end before the first path is git's."""
     revision = b"a" * 40
     first = b"\0".join(
-        [b"", revision, b"1", b"", b"", b"", b"\n\n", b"", b"\n\nodd", b"b" * 40, b"2", b"\xff", b"n", b""]
+        [b"", revision, b"", b"1", b"", b"", b"", b"\n\n", b"", b"\n\nodd", b"b" * 40, b"2", b"\xff", b"n", b""]
     )
-    rows = parse_log(first + b"\0".join([b"", revision, b"2", b"N", b"e", b"c", b"m", b"", b""]))
+    rows = parse_log(first + b"\0".join([b"", revision, b"b c", b"2", b"N", b"e", b"c", b"m", b"", b""]))
     assert FORMAT[0] == "-z"
-    assert [(row.at.timestamp(), row.author, row.files) for row in rows] == [
-        (1.0, "", ("\nodd", "b" * 40, "2", "n")),
-        (2.0, "N", ()),
+    assert [(row.at.timestamp(), row.author, row.files, row.parents) for row in rows] == [
+        (1.0, "", ("\nodd", "b" * 40, "2", "n"), ()),
+        (2.0, "N", (), ("b", "c")),
     ]
 
 

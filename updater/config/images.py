@@ -36,7 +36,8 @@ class Item:
     character), None for an exact image. `repository` and `branch` None mean every repository, and its own branch.
     Without `write` references are read as current and never changed. `write_back` None means that of the repository.
     Intervals are seconds. `marker` is the policy that the image answers to in Flux's comments. With an `editor` only
-    what that finds belongs to the item.
+    what that finds belongs to the item. `replaces` are canonical names that the image had before: references to them
+    are its own, and get its name.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Item:
     marker: str | None = None
     editor: YamlPath | None = None
     bump: VersionBump | None = None
+    replaces: tuple[str, ...] = ()
 
     @property
     def subject(self) -> Subject:
@@ -125,10 +127,22 @@ class ItemEntry(Behaviour):
     bump: VersionBump | None = Field(None, description="a chart's version that is raised with it")
 
 
+def former(name: str) -> str:
+    """Check a name that an image had before. Raises ValueError."""
+    if is_pattern(name):
+        raise ValueError("expected the name of one image, without * and ?")
+    identity(name)
+    return name
+
+
+Former = Annotated[str, AfterValidator(former)]
+
+
 class Defaults(Behaviour):
     """Fields of an image that hold where the image itself is silent."""
 
     labels: dict[str, str] = Field({}, description="free words; they merge one by one")
+    replaces: tuple[Former, ...] = Field((), description="former names: references to them are given this image's name")
     update: tuple[ItemEntry, ...] = Field((ItemEntry(),), description="where to write; []: watch only")
 
 

@@ -7,13 +7,14 @@ mark, so that a mistake in `defaults` is one mistake at its own place, however m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from updater.config.files import place
-from updater.config.images import Behaviour, Defaults, ImageEntry, Item, ItemEntry, identity, is_pattern
+from updater.config.images import Behaviour, Defaults, ImageEntry, Item, ItemEntry, former, identity, is_pattern
 from updater.config.problems import explain, unknown
 from updater.config.registries import RegistrySettings, renamed
 from updater.config.tree import Map, Mark, Seq
@@ -66,6 +67,8 @@ class Items:
     _names: dict[str, Mark] = field(default_factory=dict)
     _markers: dict[str, Mark] = field(default_factory=dict)
     _found: list[Item] = field(default_factory=list)
+    _tracked: dict[str, Mark] = field(default_factory=dict)  # where each image is tracked by its exact name
+    _formers: list[tuple[str, str, Mark]] = field(default_factory=list)  # a former name, the image, and where
 
     def read(self, defaults: object, images: object) -> tuple[Item, ...]:
         """Return the items in the order of the file."""
@@ -76,6 +79,7 @@ class Items:
         for tree in images if isinstance(images, Seq) else ():
             if isinstance(tree, Map):
                 self._image(tree, below)
+        self._replaced()
         return tuple(self._found)
 
     def _image(self, tree: Map, defaults: Map) -> None:
@@ -87,12 +91,13 @@ class Items:
             return
         self._marker(entry, tree)
         merged = overlay(defaults, tree, _SHARED)
+        replaces = self._replaces(entry.image, merged, tree.marks["image"])
         update = merged.get("update")
         writes = not (isinstance(update, Seq) and not update)
         trees = list(update) if isinstance(update, Seq) and update else [Map(merged.mark)]
         for item in trees:
             if isinstance(item, Map):
-                self._item(entry, name, merged, item, several=len(trees) > 1, write=writes)
+                self._item(entry, name, merged, item, replaces, several=len(trees) > 1, write=writes)
 
     def _marker(self, image: ImageEntry, tree: Map) -> None:
         """Take the policy of an image, or say who has it; a tag alone does not say which image of many it is."""
@@ -106,7 +111,46 @@ class Items:
         if is_pattern(image.image):
             self.problems.append(mark.problem(f"{image.marker!r} at a pattern", "an image that is no pattern"))
 
-    def _item(self, image: ImageEntry, name: str, below: Map, tree: Map, *, several: bool, write: bool) -> None:
+    def _replaces(self, image: str, merged: Map, mark: Mark) -> tuple[str, ...]:
+        """Return the canonical former names of an image, and remember where both are."""
+        listed = merged.get("replaces")
+        names = list(zip(listed, listed.marks, strict=True)) if isinstance(listed, Seq) else []
+        if is_pattern(image):
+            if names:
+                self.problems.append(merged.marks["replaces"].problem("former names of a pattern", "one image"))
+            return ()
+        canonical = renamed(self.registries, identity(image))
+        self._tracked.setdefault(canonical, mark)
+        found = {}
+        for name, at in names:
+            with suppress(ValueError):  # which is a mistake already
+                found[renamed(self.registries, identity(former(name)))] = at
+        self._formers += [(name, canonical, at) for name, at in found.items()]
+        return tuple(found)
+
+    def _replaced(self) -> None:
+        """Refuse former names that belong to another image, or to two."""
+        first: dict[str, tuple[str, Mark]] = {}
+        for name, image, mark in self._formers:
+            other, before = first.setdefault(name, (image, mark))
+            if name in self._tracked:
+                said = f"{name!r}, which is tracked under this name (at {place(self._tracked[name])})"
+                self.problems.append(mark.problem(said, "a name that no image has any more"))
+            elif other != image:
+                said = f"{name!r} as a former name of a second image (first at {place(before)})"
+                self.problems.append(mark.problem(said, "a former name of one image"))
+
+    def _item(
+        self,
+        image: ImageEntry,
+        name: str,
+        below: Map,
+        tree: Map,
+        replaces: tuple[str, ...],
+        *,
+        several: bool,
+        write: bool,
+    ) -> None:
         count = len(self.problems)
         fields = overlay(below, tree, _OWN)
         rule = validate(Rule, _part(fields, Rule), self.problems)
@@ -143,6 +187,7 @@ class Items:
                 marker=image.marker,
                 editor=where.editor,
                 bump=where.bump,
+                replaces=replaces,
             )
         )
 

@@ -112,6 +112,19 @@ def within(name: str, place: str) -> bool:
 
 def renamed(entries: Iterable[RegistrySettings], name: str) -> str:
     """Return the name with the longest alias that fits replaced by the registry's host."""
-    fitting = [(alias.name, entry.host) for entry in entries for alias in entry.aliases if within(name, alias.name)]
-    alias, host = max(fitting, key=lambda pair: len(pair[0]), default=("", ""))
+    alias, host = _alias(entries, name)
     return f"{host}{name[len(alias) :]}"
+
+
+def respelled(entries: Iterable[RegistrySettings], spelled: str, new: str, written: str) -> str:
+    """Return how to spell a new name where Git has `spelled`: by its alias, if both are of one entry."""
+    known = tuple(entries)
+    alias, host = _alias(known, ImageRef.parse(spelled).name)
+    entry = match(known, new)
+    return f"{alias}{new[len(host) :]}" if alias and entry and entry.host == host else written
+
+
+def _alias(entries: Iterable[RegistrySettings], name: str) -> tuple[str, str]:
+    """Return the longest alias that fits, and the registry's host; two empty texts where none does."""
+    fitting = [(alias.name, entry.host) for entry in entries for alias in entry.aliases if within(name, alias.name)]
+    return max(fitting, key=lambda pair: len(pair[0]), default=("", ""))

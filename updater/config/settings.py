@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from updater.config.notifications import Notifications
     from updater.config.web import WebSettings
 
-_IMAGE = frozenset({"verify", "replaces"})  # gates and places that later versions bring
+_IMAGE = frozenset({"verify"})  # gates that later versions bring
 
 NOT_YET: Mapping[str, frozenset[str]] = {
     "registries[].aliases[]": frozenset({"must_exist"}),
@@ -170,6 +170,14 @@ def _name(settings: Settings, url: str, others: Iterable[str]) -> str:
     if name not in taken:
         return name
     return f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:6]}"
+
+
+def full_name(settings: Settings, spelled: str) -> str:
+    """Return the name in full of an image as Git spells it; empty for what is none."""
+    try:
+        return canonical(settings, ImageRef.parse(spelled)).name
+    except ValueError:
+        return ""
 
 
 def canonical(settings: Settings, ref: ImageRef) -> ImageRef:

@@ -225,7 +225,7 @@ def words_of(items: tuple[Item, ...]) -> Words | None:
         literal = [part for part in name.split("/") if _SEGMENT.fullmatch(part)]
         if not literal:
             return None
-        words.add(literal[-1])
+        words |= {literal[-1], *(name.rpartition("/")[2] for name in item.replaces)}
         words |= {item.marker} if item.marker else set()
     return Words(words)
 

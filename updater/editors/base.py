@@ -18,13 +18,14 @@ from updater.editors.scalar import is_text, spell
 from updater.editors.sharing import tangle, users
 from updater.errors import EditError
 from updater.model.change import Edit, Place, Reference, Role, Skipped, Style
-from updater.model.image import ImageRef, is_digest, is_tag, split
+from updater.model.image import DOCKER_HUB, ImageRef, is_digest, is_tag, split
 from updater.plugins import Member, members
 
 TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]")  # Helm and Jinja, shells, Compose, envsubst, make
 _STYLES = {"": Style.PLAIN, "'": Style.SINGLE, '"': Style.DOUBLE}
 _BLOCKS = frozenset("|>")
 TEMPLATED = "the tag comes from a template"
+NAMES = frozenset({Role.REPOSITORY, Role.REGISTRY})  # places that are written only where an image gets another name
 _PLAIN_TAGS = (None, "!", "tag:yaml.org,2002:str")
 _KUSTOMIZE = "kustomize.config.k8s.io/"
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
@@ -63,11 +64,12 @@ class Editor(Member):
         at = f"{reference.file}:{place.line}"
         digest = next((other for other in reference.places if other.role is Role.DIGEST), None)
         match place.role:
-            case Role.REPOSITORY:
-                return None
+            case Role.REPOSITORY | Role.REGISTRY:
+                return _name(place, reference) if reference.rename else None
             case Role.IMAGE:
+                name = reference.rename.new if reference.rename else reference.spelled
                 tag = f":{target.tag}" if target.tag else ""
-                return f"{reference.spelled}{tag}{f'@{target.digest}' if target.digest else ''}"
+                return f"{name}{tag}{f'@{target.digest}' if target.digest else ''}"
             case Role.TAG:
                 if target.tag is None:
                     raise EditError(f"{at}: a digest without a tag has no place here")
@@ -76,6 +78,28 @@ class Editor(Member):
                 if target.digest is None and place.value:
                     raise EditError(f"{at}: there is a digest here, and none is known for the new tag")
                 return target.digest
+
+
+def _name(place: Place, reference: Reference) -> str:
+    """Return what a place says of the new name, which may stand in one scalar or have its registry in another."""
+    if reference.fixed:
+        raise EditError(f"{reference.file}:{place.line}: its name cannot be changed: {reference.fixed}")
+    assert reference.rename is not None
+    new = reference.rename.new
+    said = {other.role: other.value for other in reference.places}
+    host = said.get(Role.REGISTRY, "").rstrip("/")
+    first, _, rest = new.partition("/")
+    if not host:
+        return new
+    if new.startswith(f"{host}/"):
+        registry, rest = host, new[len(host) + 1 :]
+    elif rest and ("." in first or ":" in first or first == "localhost"):
+        registry = first
+    else:
+        registry, rest = DOCKER_HUB, new
+    if place.role is Role.REGISTRY:
+        return place.value if registry == host else registry
+    return f"{registry}/{rest}" if said[Role.REPOSITORY].startswith(f"{host}/") else rest
 
 
 @cache
@@ -116,7 +140,7 @@ def _strangers(found: list[Reference]) -> Callable[[Reference], Reference]:
 
 def _shared(reference: Reference) -> Iterator[Place]:
     """The places that others read too, of those that are ever written."""
-    return (place for place in reference.places if place.users and place.role is not Role.REPOSITORY)
+    return (place for place in reference.places if place.users and place.role not in NAMES)
 
 
 def is_kustomization(document: Document, part: Part) -> bool:
@@ -239,6 +263,8 @@ class Scattered:
     tag: Node | None
     digest: Node | None
     without: str  # why it cannot be written where there is neither tag nor digest
+    registry: Node | None = None  # where it stands apart from the name
+    fixed: str = ""  # why the name cannot be changed
 
 
 def scattered(document: Document, editor: str, parts: Scattered) -> Reference | None:
@@ -253,7 +279,11 @@ def scattered(document: Document, editor: str, parts: Scattered) -> Reference | 
             places.append(place(role, node))
             why = why or obstacle(document, node, parts.holder)
     line = next((at.line for at in places[1:] if at.value), places[0].line)
-    return Reference(document.path, line, image.at(tag, digest), parts.spelled, editor, tuple(places), why)
+    fixed = parts.fixed or obstacle(document, parts.name, parts.holder)
+    if isinstance(parts.registry, Scalar | Alias) and not is_empty(parts.registry):
+        places.append(place(Role.REGISTRY, parts.registry))
+        fixed = fixed or obstacle(document, parts.registry, parts.holder)
+    return Reference(document.path, line, image.at(tag, digest), parts.spelled, editor, tuple(places), why, fixed=fixed)
 
 
 def _fillable(role: Role, node: Scalar | Alias) -> bool:

@@ -56,8 +56,9 @@ class HelmValues(Editor):
         if tag is None and digest is None and (not image or key == "name"):
             return None
         without = "no tag stands beside the repository" if tag is None else _APP_VERSION
-        spelled = _joined(merged(entry, "registry"), value_of(name) or "", host)
-        return scattered(document, self.kind, Scattered(entry, name, spelled, tag, digest, without))
+        registry = merged(entry, "registry")
+        spelled = _joined(registry, value_of(name) or "", host)
+        return scattered(document, self.kind, Scattered(entry, name, spelled, tag, digest, without, registry))
 
     def _keys(self, document: Document, mapping: Mapping, host: str) -> Iterator[Reference]:
         images = [key for key in mapping.values if key.lower().endswith(_KEYS)]

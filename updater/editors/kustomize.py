@@ -44,11 +44,13 @@ class Kustomize(Editor):
                 yield from filter(None, (self._entry(document, entry) for entry in entries))
 
     def _entry(self, document: Document, entry: Mapping) -> Reference | None:
-        name = entry.values.get("name" if is_empty(entry.values.get("newName")) else "newName")
+        matched = is_empty(entry.values.get("newName"))
+        name = entry.values.get("name" if matched else "newName")
         if not isinstance(name, Scalar | Alias):
             return None
         tag, digest = entry.values.get("newTag"), entry.values.get("digest")
-        parts = Scattered(entry, name, value_of(name) or "", tag, digest, "the entry has no newTag")
+        fixed = "the entry has no newName, and kustomize finds by `name` what it replaces" if matched else ""
+        parts = Scattered(entry, name, value_of(name) or "", tag, digest, "the entry has no newTag", fixed=fixed)
         reference = scattered(document, self.kind, parts)
         if reference is None or not (is_empty(tag) and is_empty(digest)):
             return reference

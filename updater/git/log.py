@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-# An empty field, six of a commit, and an empty one again that ends them; then, until the next empty one, its files.
+# An empty field, seven of a commit, and an empty one again that ends them; then, until the next empty one, its files.
 # NUL ends each: neither messages nor paths hold one, and no path is empty.
-FORMAT = ("-z", "--format=tformat:%x00%H%x00%ct%x00%an%x00%ae%x00%ce%x00%B%x00")
+FORMAT = ("-z", "--format=tformat:%x00%H%x00%P%x00%ct%x00%an%x00%ae%x00%ce%x00%B%x00")
 # What differs from the first parent, by the trees alone: looking for renames would read contents that are not here.
 FILES = ("--name-only", "--no-renames", "--diff-merges=first-parent")
-_FIELDS = 8
+_FIELDS = 9
 _TRAILER = re.compile(r"([A-Za-z][A-Za-z0-9-]*): *(.*)")
 
 
@@ -32,6 +32,7 @@ class Logged:
     trailers: tuple[tuple[str, str], ...]
     files: tuple[str, ...] = ()
     committer: str = ""
+    parents: tuple[str, ...] = ()
 
 
 def parse_log(output: bytes) -> tuple[Logged, ...]:
@@ -49,9 +50,10 @@ def parse_log(output: bytes) -> tuple[Logged, ...]:
 
 
 def _logged(commit: list[str], paths: list[bytes]) -> Logged:
-    revision, seconds, author, email, committer, message = commit
+    revision, parents, seconds, author, email, committer, message = commit
     at = datetime.fromtimestamp(int(seconds), UTC)
-    return Logged(revision, at, author, email, message, tuple(trailers(message)), tuple(_paths(paths)), committer)
+    told, files = tuple(trailers(message)), tuple(_paths(paths))
+    return Logged(revision, at, author, email, message, told, files, committer, tuple(parents.split()))
 
 
 def _paths(paths: list[bytes]) -> Iterator[str]:

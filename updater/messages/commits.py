@@ -11,7 +11,8 @@
     Image-Reason: ghcr.io/acme/api semver >=1.4.0 <2.0.0, newest of 212
     Image-Hold: ghcr.io/acme/api until 2026-12-01T00:00:00Z                 (rollback only)
 
-The lines spell an image as Git does; the trailers name it in full, so that every spelling has one history.
+The lines spell an image as Git does; the trailers name it in full, so that every spelling has one history. Where the
+name changes too, the line has both, `- ghcr.io/old/api:1.4.2 -> ghcr.io/acme/api:1.5.0 in ...`, the trailers the new.
 A link stands below a line that begins with a dash, once a target: a paragraph of links alone would read as trailers.
 """
 
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING
 from updater.messages.grammar import COMMITS
 from updater.messages.origin import Links, links
 from updater.model.change import Bump
-from updater.model.image import ImageRef, is_digest, is_tag
+from updater.model.image import ImageRef, is_digest, is_tag, split
 from updater.model.origin import is_page
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ _OWN = ("Image-", "Signed-off-by")  # how our trailers begin
 OURS = f"^{UPDATE}: "  # what some line of every commit of ours begins with
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UPDATE_VALUE = re.compile(r"(?P<image>\S+) (?P<old>\S+) -> (?P<new>\S+)")
-_LINE = re.compile(r"^- (\S+) (\S+) -> (\S+) in (.+):([0-9]{1,9})$", re.MULTILINE)
+_LINE = re.compile(r"^- (\S+)(?: (\S+))? -> (\S+) in (.+):([0-9]{1,9})$", re.MULTILINE)
 _LINKS = re.compile(
-    r"^- (\S+) \S+ -> (\S+) in .+:[0-9]{1,9}(?:\n[ \t]+Release notes: (\S+))?(?:\n[ \t]+Source: (\S+))?$", re.MULTILINE
+    r"^- (\S+)(?: (\S+))? -> (\S+) in .+:[0-9]{1,9}(?:\n[ \t]+Release notes: (\S+))?(?:\n[ \t]+Source: (\S+))?$",
+    re.MULTILINE,
 )
 _DIGEST_VALUE = re.compile(r"(\S+) (\S+) (sha(?:256|512):[0-9a-f]+)")
 _HOLD_VALUE = re.compile(r"(\S+) until (\S+)")
@@ -60,13 +62,17 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One line of a message read back: which image, as Git spells it, was changed from what to what, and where."""
+    """One line of a message read back: which image, as Git spells it, was changed from what to what, and where.
+
+    `former` is how Git spelled it before, where that was another name.
+    """
 
     spelled: str
     old: str
     new: str
     file: str
     line: int
+    former: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,7 @@ def written(template: str, bumps: Sequence[Bump], wording: Wording) -> str:
             "subject": subject(bumps),
             "changed": len(bumps),
             "images": unique(b.image for b in bumps)[:MAX_LISTED],
-            "changes": [_change(bump) for bump in bumps[:MAX_LISTED]],
+            "changes": [_fields(bump) for bump in bumps[:MAX_LISTED]],
         }
     )
 
@@ -129,7 +135,7 @@ def _compiled(text: str) -> Template:
     return compile_template(text, COMMITS)
 
 
-def _change(bump: Bump) -> dict[str, object]:
+def _fields(bump: Bump) -> dict[str, object]:
     notes, source = links(bump.origin, bump.tag or bump.new.partition("@")[0] or None)
     return {
         "image": bump.image,
@@ -152,7 +158,7 @@ def _harmless(body: str) -> str:
 
 def _lines(bumps: Sequence[Bump]) -> list[str]:
     """Return the line of each change; the first to each target is followed by its links."""
-    texts = {f"- {b.spelled} {b.old} -> {b.new} in {one_line(b.file)}:{b.line}": b for b in bumps}
+    texts = {f"- {_change(b)} in {one_line(b.file)}:{b.line}": b for b in bumps}
     lines: list[str] = []
     done: set[tuple[str, str]] = set()
     for text, bump in texts.items():
@@ -161,6 +167,22 @@ def _lines(bumps: Sequence[Bump]) -> list[str]:
             lines += _links(bump)
             done.add((bump.spelled, bump.new))
     return lines
+
+
+def _change(bump: Bump) -> str:
+    if not bump.former:
+        return f"{bump.spelled} {bump.old} -> {bump.new}"
+    return f"{_joined(bump.former, bump.old)} -> {_joined(bump.spelled, bump.new)}"
+
+
+def _joined(name: str, version: str) -> str:
+    return name if version == "-" else f"{name}:{version}".replace(":@", "@")
+
+
+def _apart(text: str) -> tuple[str, str]:
+    """Return the name and the version of what `_joined` made."""
+    name, tag, digest = split(text)
+    return name, f"{tag or ''}{f'@{digest}' if digest else ''}" or "-"
 
 
 def _links(bump: Bump) -> list[str]:
@@ -185,7 +207,15 @@ def told(trailers: Iterable[tuple[str, str]]) -> tuple[Told, ...]:
 
 def places(message: str) -> tuple[Place, ...]:
     """Return what the lines of a message say; a squash keeps those of all its commits."""
-    return tuple(Place(name, old, new, file, int(line)) for name, old, new, file, line in _LINE.findall(message))
+    return tuple(map(_place, _LINE.findall(message)))
+
+
+def _place(found: tuple[str, str, str, str, str]) -> Place:
+    name, old, new, file, line = found
+    if old:
+        return Place(name, old, new, file, int(line))
+    (former, old), (name, new) = _apart(name), _apart(new)
+    return Place(name, old, new, file, int(line), former)
 
 
 def reasons(trailers: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -197,10 +227,10 @@ def reasons(trailers: Iterable[tuple[str, str]]) -> dict[str, str]:
 def linked(message: str) -> dict[tuple[str, str], Links]:
     """Return the links of a message, by the image as Git spells it and its new value; what is no URL is left out."""
     found: dict[tuple[str, str], Links] = {}
-    for spelled, new, *urls in _LINKS.findall(message):
+    for spelled, old, new, *urls in _LINKS.findall(message):
         told = Links(*(url if is_page(url) else None for url in urls))
         if any(told):
-            found[spelled, new] = told
+            found[(spelled, new) if old else _apart(new)] = told
     return found
 
 

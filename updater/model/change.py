@@ -19,6 +19,7 @@ class Role(StrEnum):
 
     IMAGE = "image"  # name, tag and digest in one
     REPOSITORY = "repository"  # a name, with or without its registry
+    REGISTRY = "registry"  # what stands before such a name
     TAG = "tag"  # a tag, or tag@digest
     DIGEST = "digest"
 
@@ -67,12 +68,21 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Rename:
+    """A mention goes by another name than its image: `old` in full, and `new` as it is to be spelled there."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """One mention of an image. `image` is canonical with the current tag and digest; `spelled` is the name in Git.
 
     `line` counts from 1 and is that of the scalar with the version. `unwritable` says why it cannot be changed,
-    and is empty where it can; without `places` nothing is there to be changed. `claims` are the names of the items,
-    or of the images, that an explicit place or a marker gives it to: none but these own it.
+    and is empty where it can; without `places` nothing is there to be changed; `fixed` says likewise of its name.
+    `claims` are the names of the items, or of the images, that an explicit place or a marker gives it to: none but
+    these own it. Where Git has a former name, `image` is what replaces it, and `rename` is what is to be written.
     """
 
     file: str
@@ -83,12 +93,19 @@ class Reference:
     places: tuple[Place, ...]
     unwritable: str = ""
     claims: tuple[str, ...] = ()
+    fixed: str = ""
+    rename: Rename | None = None
 
     @property
     def fills(self) -> bool:
         """Whether there is no version yet, and a place of its own for a tag."""
         empty = self.image.version == "-" and not self.unwritable
         return empty and any(place.role is Role.TAG and not place.value for place in self.places)
+
+    @property
+    def former(self) -> str:
+        """The name in full that Git has, where it is another than that of the image; else empty."""
+        return self.rename.old if self.rename else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +132,7 @@ class Bump:
     """One reference that changed: what a line and a trailer of the commit say.
 
     `tag` is that of the target, also where only its digest is written; `origin` is where it comes from, if known.
+    `former` is the name that Git spelled before, where that was another.
     """
 
     file: str
@@ -127,6 +145,7 @@ class Bump:
     reason: str
     tag: str | None = None
     origin: Origin | None = None
+    former: str = ""
 
 
 @dataclass(frozen=True, slots=True)

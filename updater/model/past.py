@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from updater.model.decision import Reason
+
 
 @dataclass(frozen=True, slots=True)
 class Past:
@@ -14,6 +16,8 @@ class Past:
     wrote       what our last commit wrote here, and when; None where we never did
     left        what our own commits moved away from lately; going back there would be flapping
     tags        the tag of a digest, where only digests are written
+    undone      why the name that we wrote here is not written again, where Git has a former one: a person put that
+                back, or another updater did
     held_until  the newest Image-Hold of the image, and when it was committed
     changed_at  when the file was last changed by anyone; asked only where a person resumed the image after we wrote
     """
@@ -22,6 +26,7 @@ class Past:
     wrote_at: datetime | None = None
     left: frozenset[str] = frozenset()
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    undone: Reason | None = None
     held_until: datetime | None = None
     held_at: datetime | None = None
     changed_at: datetime | None = None

@@ -33,6 +33,7 @@ class Known:
     missing  tags that the registry does not have, though it listed them or Git names them
     past     what our commits did here; None where nobody has looked yet
     people   holds, resumes and approvals
+    former   the name in full that Git still has of the image, where that is to be written anew; else empty
     closed   the window that is closed now, None where none is
     ranking  what an Unresolved brought along: the list is not sorted again for every fact
     fills    Git has no version here, and a place that waits for the first one
@@ -42,6 +43,7 @@ class Known:
     missing: AbstractSet[str] = frozenset()
     past: Past | None = None
     people: People = NOBODY
+    former: str = ""
     closed: Closed | None = None
     ranking: Ranking | None = None
     fills: bool = False
@@ -74,7 +76,8 @@ def decide(
     left = replace(ranking, candidates=tuple(one for one in ranking.candidates if one.tag not in known.missing))
     if verdict := unreadable(rule, left, tag):
         return _hold(current, verdict)
-    answer = _Decision(rule, current, tag, now, known, left, ranking.current, tags).made()
+    decision = _Decision(rule, current, tag, now, known, left, ranking.current, tags)
+    answer = decision.renamed(decision.made(), tag) if known.former and tag else decision.made()
     return replace(answer, ranking=ranking) if isinstance(answer, Unresolved) else answer
 
 
@@ -113,6 +116,40 @@ class _Decision:
                 return _hold(self.current, replace(best, reason=Reason.WINDOW_CLOSED, why=self.known.closed.why))
         answer = self._costly(stops)
         return answer if isinstance(answer, Unresolved) else self._concluded(answer)
+
+    def renamed(self, answer: Update | Hold | Unresolved, tag: str) -> Update | Hold | Unresolved:
+        """Return the answer where the name is to be written too: if need be with the tag that Git has.
+
+        What stops a newer tag does not stop that one, which passes the gates on its own.
+        """
+        past, former = self.known.past, self.known.former
+        if isinstance(answer, Unresolved) or (isinstance(answer, Hold) and answer.reason not in _STAYS):
+            return answer
+        if past is None:
+            return Unresolved(history=True)
+        if why := _undone(self.known):
+            return replace(_held(answer), reason=why.reason, why=why.why)
+        if isinstance(answer, Update):
+            return replace(answer, why=f"{answer.why}, in place of {former}")
+        if tag not in self.tags:
+            why_not = f"{self.current.name}, which replaces {former}, has no tag {tag}; {answer.why}"
+            return replace(answer, reason=Reason.NO_MATCH, why=why_not)
+        if self.known.closed and tag not in self.known.people.approved:
+            return replace(answer, reason=Reason.WINDOW_CLOSED, why=self.known.closed.why)
+        stop = self._facts(tag)
+        if isinstance(stop, Stop):
+            return replace(answer, reason=stop.reason, why=stop.why)
+        return stop or self._rewritten(answer, tag)
+
+    def _rewritten(self, answer: Hold, tag: str) -> Update | Unresolved:
+        """Return the update to the new name with the tag that Git has."""
+        found = self.tags[tag]
+        digest = found.digest if Needs.DIGEST in found.known else None
+        if digest is None and (self.rule.write != "tag" or self.current.digest):
+            return Unresolved({tag: Needs.DIGEST})
+        target = written(self.rule, self.current, tag, digest)
+        why = f"{answer.why}, in place of {self.known.former}"
+        return Update(self.current, target, why, answer.newest, answer.verdicts, tag, digest)
 
     def _scene(self, place: Rank) -> Scene:
         """Return what the cheap gates judge by; a person who set an older version than we wrote is respected."""
@@ -163,7 +200,8 @@ class _Decision:
         return Unresolved(asks)
 
     def _facts(self, tag: str) -> Stop | Unresolved | None:
-        reference = self.current.digest or self.tag or ""
+        # A digest of the former image says nothing about this one.
+        reference = (None if self.known.former else self.current.digest) or self.tag or ""
         nothing = Tag(reference, known=Needs(0) if reference else Needs.PLATFORMS)  # no tag has none
         current = self.known.facts.get(reference) or self.tags.get(reference) or nothing
         asked = Asked(self.tags[tag], current, self.rule, self.now, tag in self.known.people.approved)
@@ -178,11 +216,29 @@ class _Decision:
         if digest is None and (self.rule.write != "tag" or self.current.digest):
             return Unresolved({judgement.target: Needs.DIGEST})
         target = written(self.rule, self.current, judgement.target, digest)
-        if why := _flapping(self.known.past, target):
+        if why := _flapping(self.known, target):
             return _hold(self.current, replace(judgement, target=None, reason=Reason.FLAPPING, why=why))
         return Update(
             self.current, target, judgement.why, judgement.newest, judgement.verdicts, judgement.target, digest
         )
+
+
+# What stops a candidate, and not the image.
+_STAYS = frozenset({Reason.UP_TO_DATE, Reason.OLDER, Reason.LEVEL, Reason.AMBIGUOUS, Reason.MIN_AGE,
+                    Reason.PLATFORM_MISSING, Reason.MOVED_TAG})  # fmt: skip
+
+
+def _undone(known: Known) -> Stop | None:
+    """Return why a former name stays: it was put back after we had replaced it, and nobody said since to go on."""
+    past = known.past
+    if not known.former or past is None or past.undone is None or past.excused(known.people.resumed_at):
+        return None
+    who = "a person" if past.undone is Reason.HUMAN_ROLLBACK else "another updater"
+    return Stop(past.undone, f"{past.undone}: {who} went back to {known.former}")
+
+
+def _held(answer: Update | Hold) -> Hold:
+    return answer if isinstance(answer, Hold) else Hold(answer.current, Reason.HELD, "", answer.newest, answer.verdicts)
 
 
 def _asked(asked: Asked) -> Stop | Unresolved | None:
@@ -208,8 +264,9 @@ def written(rule: Rule, current: ImageRef, tag: str, digest: str | None) -> Imag
     return current.at(tag, digest if rule.write == "tag_digest" or current.digest else None)
 
 
-def _flapping(past: Past | None, target: ImageRef) -> str:
-    if past and target.version in past.left:
+def _flapping(known: Known, target: ImageRef) -> str:
+    past = known.past
+    if past and target.version in past.left and not past.excused(known.people.resumed_at):
         return f"our own commits left {target.version} a short while ago; another updater may want something else"
     return ""
 
@@ -256,16 +313,16 @@ def _followed(rule: Rule, update: Update, now: datetime, known: Known) -> Update
     current, name = update.current, update.tag or ""
     if why := held(known, now):
         return Hold(current, Reason.HELD, why, name, (Verdict(name, Mark.CANDIDATE, update.why),))
-    if current.digest == update.digest:
+    if current.digest == update.digest and not known.former:
         verdict = Verdict(name, Mark.CANDIDATE, "up_to_date: the digest in Git")
         return Hold(current, Reason.UP_TO_DATE, f"{update.why} is unchanged", name, (verdict,))
     if known.past is None:
         return Unresolved(history=True)
-    stop = _stop_following(rule, update, now, known)
+    stop = _undone(known) or _stop_following(rule, update, now, known)
     if isinstance(stop, Stop):
         why = f"{stop.reason}: {stop.why.removeprefix(f'{stop.reason}: ')}"
         return Hold(current, stop.reason, stop.why, name, (Verdict(name, Mark.REJECTED, why),))
-    return stop or update
+    return stop or (replace(update, why=f"{update.why}, in place of {known.former}") if known.former else update)
 
 
 def _stop_following(rule: Rule, update: Update, now: datetime, known: Known) -> Stop | Unresolved | None:
@@ -277,7 +334,7 @@ def _stop_following(rule: Rule, update: Update, now: datetime, known: Known) -> 
         return Stop(Reason.HUMAN_ROLLBACK, f"human_rollback: a person went back from {wrote[:19]}")
     if known.closed and update.tag not in people.approved:
         return Stop(Reason.WINDOW_CLOSED, known.closed.why)
-    if why := _flapping(past, update.target):
+    if why := _flapping(known, update.target):
         return Stop(Reason.FLAPPING, why)
     reference, digest = current.digest or "", update.digest or ""
     now_in_git = known.facts.get(reference) or Tag(reference, known=Needs(0) if reference else Needs.PLATFORMS)

@@ -37,7 +37,8 @@ _start = attrgetter("start")
 class Wanted(NamedTuple):
     """One reference, what it is to say, and why, in words; tag, digest and origin of the target where they are known.
 
-    Tag and digest stand in the trailers, whichever of them is written.
+    Tag and digest stand in the trailers, whichever of them is written. `tokens` are the very characters of each place
+    of the reference, where those are known: what stood there before.
     """
 
     reference: Reference
@@ -46,6 +47,7 @@ class Wanted(NamedTuple):
     tag: str | None = None
     digest: str | None = None
     origin: Origin | None = None
+    tokens: tuple[str, ...] = ()
 
 
 def edit(
@@ -67,7 +69,7 @@ def edit(
         raise EditError(f"{path}: {why}")
     for one in every:
         reference = one.reference
-        changes = _editor(reference.editor).edit(reference, one.target)
+        changes = _restored(before, one) if one.tokens else _editor(reference.editor).edit(reference, one.target)
         if changes:
             edits += changes
             bumps.append(_bump(one))
@@ -107,14 +109,14 @@ def apart(wanted: Sequence[Wanted]) -> dict[int, str]:
     }
     left: dict[int, str] = {}
     while True:
-        new = {(r.file, p.at): edits.get(p.start) for r, edits in said.values() for p in r.places}
+        new = {(r.file, p.at, p.start): edits.get(p.start) for r, edits in said.values() for p in r.places}
         stuck = {
             index: f"shared with line {user.line}, which does not change to the same"
             for index, (r, edits) in said.items()
             for p in r.places
             if p.start in edits
             for user in p.users
-            if new.get((r.file, user.at)) != edits[p.start]
+            if new.get((r.file, user.at, p.start)) != edits[p.start]
         }
         if not stuck:
             return left
@@ -139,6 +141,11 @@ def splice(text: str, edits: Sequence[Edit], offset: int = 0) -> str:
     return "".join([*pieces, text[at:]])
 
 
+def _restored(before: str, one: Wanted) -> tuple[Edit, ...]:
+    places = zip(one.reference.places, one.tokens, strict=True)
+    return tuple(Edit(at.start, at.end, token) for at, token in places if before[at.start : at.end] != token)
+
+
 def _editor(kind: str) -> Editor:
     """The editor of this kind; one that an item configures writes by the places that it found, without its fields."""
     found = next((editor for editor in automatic() if editor.kind == kind), None)
@@ -151,7 +158,8 @@ def _bump(one: Wanted) -> Bump:
     new = target.version if tagged else target.at(None, target.digest).version
     old, name = reference.image.version, reference.image.name
     digest, tag = target.digest or one.digest, one.tag or (None if tagged else target.tag)
-    return Bump(reference.file, reference.line, name, reference.spelled, old, new, digest, one.why, tag, one.origin)
+    spelled, former = (reference.rename.new, reference.spelled) if reference.rename else (reference.spelled, "")
+    return Bump(reference.file, reference.line, name, spelled, old, new, digest, one.why, tag, one.origin, former)
 
 
 def _refuse_overlaps(path: str, edits: Sequence[Edit]) -> None:
@@ -187,7 +195,7 @@ def _verify(path: str, before: str, span: Span, edits: Sequence[Edit], values: d
     one key and its value, right behind a scalar.
     """
     after = splice(before, edits, span.start)
-    intended = {one.end - span.start: _bare(one) for one in edits if not one.lead}
+    intended = {one.end - span.start: one.new for one in edits if not one.lead}
     inserted = [one for one in reversed(edits) if one.lead]
     news = events(after, span)
     behind = None
@@ -203,12 +211,12 @@ def _verify(path: str, before: str, span: Span, edits: Sequence[Edit], values: d
                     intended.pop(change.end - span.start)
                 behind = old
                 continue
-            value = None
+            token = None
             if type(old) in _NAMED:
                 end = _end(old, before)
-                value = intended.pop(end, None)
+                token = intended.pop(end, None)
                 _refuse_stale(path, line, old, values.pop(span.start + end, None))
-            if not _alike(old, next(news, None), value):
+            if not _alike(old, next(news, None), token):
                 raise EditError(f"{path}:{line}: the change would alter more than the version of the image")
             behind = old
         if next(news, None) is not None:
@@ -266,16 +274,17 @@ def _verify_text(
         raise EditError(f"{path}:{line}: {', '.join(map(repr, stands.values()))} is not there any more")
 
 
-def _alike(old: Any, new: Any, value: str | None) -> bool:
-    """Whether two events say the same, or the new one says the intended value, in the old quotes or in double ones."""
+def _alike(old: Any, new: Any, token: str | None) -> bool:
+    """Whether two events say the same, or the new one says what was intended, in the quotes that were intended."""
     kind = type(old)
     said = _SAID.get(kind)
     if kind is not type(new) or (said is not None and said(old) != said(new)):
         return False
     if kind is not yaml.ScalarEvent:
         return True
-    if value is None:
+    if token is None:
         return bool(old.value == new.value and old.style == new.style)
     if old.style in _BLOCKS:
-        return bool(new.style == old.style and new.value == value + old.value[len(_said(old)) :])
-    return new.value == value and new.style in {old.style, '"'}
+        return bool(new.style == old.style and new.value == token + old.value[len(_said(old)) :])
+    quote = token[:1] if token[:1] in {"'", '"'} else ""
+    return bool(token == f"{quote}{new.value}{quote}" and (new.style or "") == quote)

@@ -15,10 +15,11 @@ from functools import lru_cache
 from pathspec import GitIgnoreSpec
 
 from updater.config.images import Item
-from updater.editors.base import automatic, references
+from updater.config.registries import RegistrySettings, respelled
+from updater.editors.base import NAMES, automatic, references
 from updater.editors.document import Document, Words, parse
 from updater.editors.marker import Marker, Meant
-from updater.model.change import Reference, Role, Skipped
+from updater.model.change import Reference, Rename, Skipped
 from updater.model.image import ImageRef
 
 _WILD = re.compile(r"[*?\[]")  # where the literal start of a glob ends
@@ -121,7 +122,7 @@ class Finder:
                 if isinstance(one, Skipped):
                     skipped.append(one)
                     continue
-                starts = [place.at for place in one.places if place.role is not Role.REPOSITORY]
+                starts = [place.at for place in one.places if place.role not in NAMES]
                 first = next((by_start[start] for start in starts if start in by_start), None)
                 if first is None:
                     by_start |= dict.fromkeys(starts, len(told))
@@ -169,7 +170,8 @@ def _readable(path: str) -> bool:
 class Owners:
     """Which item owns a reference, on one branch of one repository."""
 
-    def __init__(self, items: Iterable[Item]) -> None:
+    def __init__(self, items: Iterable[Item], registries: Sequence[RegistrySettings] = ()) -> None:
+        self._registries = registries
         self._exact: dict[str, list[Item]] = {}
         self._patterns: list[Item] = []
         self._named: dict[str, list[Item]] = {}  # by what claims a reference: its own name, or that of its image
@@ -181,7 +183,8 @@ class Owners:
             if item.editor is not None:
                 self._explicit.append(item)
             elif item.exact is not None:
-                self._exact.setdefault(item.exact.name, []).append(item)
+                for name in (item.exact.name, *item.replaces):
+                    self._exact.setdefault(name, []).append(item)
             else:
                 self._patterns.append(item)
         self._paths = tuple(sorted(paths))
@@ -195,7 +198,7 @@ class Owners:
         return tuple(item for item in self._explicit if _literal_start(item.paths, path) is not None)
 
     def assign(self, reference: Reference) -> Owned:
-        """Return the reference with its owner."""
+        """Return the reference with its owner; one to a former name as one to the image that replaces it."""
         name = reference.image.name
         if reference.claims:
             named = (item for claim in reference.claims for item in self._named.get(claim, ()))
@@ -212,7 +215,17 @@ class Owners:
             return Owned(reference, None)
         best = max(rank for rank, _ in ranked)
         first = [item for rank, item in ranked if rank == best]
-        return Owned(reference, first[0]) if len(first) == 1 else Owned(reference, None, tuple(i.name for i in first))
+        if len(first) > 1:
+            return Owned(reference, None, tuple(i.name for i in first))
+        return Owned(self._renamed(reference, first[0]), first[0])
+
+    def _renamed(self, reference: Reference, item: Item) -> Reference:
+        image, name = item.exact, reference.image.name
+        if image is None or name == image.name:
+            return reference
+        spelled = respelled(self._registries, reference.spelled, image.name, item.image)
+        ours = image.at(reference.image.tag, reference.image.digest)
+        return replace(reference, image=ours, rename=Rename(name, spelled))
 
 
 def matches(item: Item, name: str) -> bool:

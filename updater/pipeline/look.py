@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from updater.config.images import Item
 from updater.config.repositories import RepositorySettings
-from updater.config.settings import Settings
+from updater.config.settings import Settings, full_name
 from updater.errors import ForgeError, GitError
 from updater.git.clone import Clone, Head
 from updater.git.forges.base import Forge
@@ -141,7 +142,7 @@ def look(world: World, branch: Branch, *, everything: bool = False) -> Checkout:
     if last is not None and last.head == head and last.branch == branch:
         return last
     files = {blob.path: File(blob.path, blob.oid, blob.mode) for blob in clone.tree(head.revision)}
-    owners = Owners(branch.items)
+    owners = Owners(branch.items, world.settings.registries)
     wants = (lambda _path: True) if everything else owners.wants
     found = world.finder_of(branch.repository, branch.name).find(
         tuple(files.values()), wants, clone.read, owners.explicit
@@ -159,6 +160,6 @@ def trail(world: World, checkout: Checkout) -> Trail:
     if known is None or revision != checkout.head.revision:
         revision = checkout.head.revision
         clone = world.clone_of(checkout.branch.repository)
-        known = Trail(clone.log(revision, limit=DEPTH, grep=OURS, files=True))
+        known = Trail(clone.log(revision, limit=DEPTH, grep=OURS, files=True), partial(full_name, world.settings))
         world.trails[key] = (revision, known)
     return known

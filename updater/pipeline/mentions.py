@@ -46,7 +46,7 @@ def _rows(checkout: Checkout) -> list[dict[str, Any]]:
             "branch": checkout.head.branch,
             "file": one.reference.file,
             "line": one.reference.line,
-            "image": one.reference.image.name,
+            "image": one.reference.former or one.reference.image.name,
             "spelled": one.reference.spelled,
             "current": one.reference.image.version,
             "editor": one.reference.editor,

@@ -27,7 +27,7 @@ from updater.sync.windows import Closed, state
 ROUNDS = 200  # each asks about the next best candidate; what is left after that waits for the next cycle
 
 PastOf = Callable[[Owned], Past]
-_Key = tuple[str, str, bool]  # an item, the value that Git holds, and whether it waits for the first one
+_Key = tuple[str, str, str, bool]  # an item, the value in Git, its former name there, whether it waits for the first
 
 
 @dataclass(slots=True)
@@ -136,6 +136,7 @@ class Resolver:
             facts.missing,
             past,
             self.people.get(item.name, NOBODY),
+            reference.former,
             window if isinstance(window, Closed) else None,
             self._rankings.get(key),
             reference.fills,
@@ -147,7 +148,7 @@ class Resolver:
 
 
 def _key(item: Item, reference: Reference) -> _Key:
-    return item.name, str(reference.image), reference.fills
+    return item.name, str(reference.image), reference.former, reference.fills
 
 
 def _content(update: Update) -> ImageRef:
@@ -155,4 +156,4 @@ def _content(update: Update) -> ImageRef:
 
 
 def _place(one: Owned) -> tuple[str, ...]:
-    return one.origin, one.reference.file, str(one.reference.image)
+    return one.origin, one.reference.file, str(one.reference.image), one.reference.former

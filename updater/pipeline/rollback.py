@@ -7,19 +7,22 @@ the commit as well, so that it is not lost with the state.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from updater.config.images import Item
 from updater.config.repositories import RepositorySettings
+from updater.config.settings import full_name
 from updater.errors import ForgeError, RegistryError, UpdaterError
+from updater.model.change import Reference, Rename
 from updater.model.decision import Reason
 from updater.model.image import ImageRef
 from updater.pipeline.commit import Plan, draft, failed, land
 from updater.pipeline.decide import written
 from updater.pipeline.edit import Wanted, refusal
 from updater.pipeline.find import Owned
+from updater.pipeline.former import Formers
 from updater.pipeline.group import Way, way_of
 from updater.pipeline.look import LOCK_WAIT, UNREACHED, Branch, Checkout, World, branches, joined, look, trail
 from updater.pipeline.propose import Intent, propose
@@ -133,6 +136,7 @@ class _Back:
     now: datetime
     until: datetime
     digests: dict[tuple[str, str], str | UpdaterError] = field(default_factory=dict)
+    formers: Formers = field(default_factory=Formers)
 
     def ways(self, checkout: Checkout) -> list[Way | None]:
         """Return where changes of a branch go: None for the branch itself."""
@@ -177,45 +181,58 @@ class _Back:
         }
         if obstacle := _obstacle(item, repository, one):
             return held(item, obstacle[0], f"{where}: {obstacle[1]}", **place), None
-        want = self._before(checkout, one) if self.to is None else self._asked(item, one, self.to)
+        named = ImageRef.parse(reference.former or reference.image.name)  # what Git has: going back gives no new name
+        plain = replace(reference, rename=None)
+        before = self.to is None
+        want = self._before(checkout, plain, named) if before else self._asked(item, plain, named, self.to or "")
         if not isinstance(want, Wanted):
             why = f"{where}: {want}"
             return Row(item, Outcome.FAILED, why, why, **place), None
-        if want.target == reference.image:
+        if want.target == reference.image and want.reference.rename is None:
             return held(item, Reason.UP_TO_DATE, f"{where}: {want.target.version} is there already", **place), None
-        if why := refusal(reference, want.target):
+        if why := reference.unwritable if want.tokens else refusal(want.reference, want.target):
             return held(item, Reason.NOT_WRITABLE, f"{where}: {why}", **place), None
         return Row(item, Outcome.UPDATED, want.why, want.why, target=want.target.version, **place), want
 
-    def _asked(self, item: Item, one: Owned, to: str) -> Wanted | str:
+    def _asked(self, item: Item, reference: Reference, named: ImageRef, to: str) -> Wanted | str:
         """Return what to write so that a reference says a tag, or why that cannot be."""
-        digest = self._digest(one.reference.image, to)
+        digest = self._digest(named, to)
         if isinstance(digest, UpdaterError):
             return str(digest)
-        target = written(item.rule, one.reference.image, to, digest)
-        return Wanted(one.reference, target, f"rolled back to {to} by a person", to, digest)
+        target = written(item.rule, reference.image, to, digest)
+        return Wanted(reference, target, f"rolled back to {to} by a person", to, digest)
 
-    def _before(self, checkout: Checkout, one: Owned) -> Wanted | str:
+    def _before(self, checkout: Checkout, reference: Reference, named: ImageRef) -> Wanted | str:
         """Return what to write so that a reference says what it said before, or why that is not known."""
-        reference, current = one.reference, one.reference.image
+        current = reference.image
         ours = trail(self.world, checkout)
-        old = ours.previous(reference.file, current.name, current.version)
-        if old is None:
+        former = named.name if named.name != current.name else ""
+        step = ours.previous(reference.file, current.name, current.version, former)
+        if step is None:
             return f"no commit of ours wrote {current.version} here, so what stood before it is not known; name a tag"
-        if old == "-":
+        if step.old == "-":
             return "there was no version before ours; name a tag, or take ours out by hand"
-        try:
-            before = ImageRef.parse(f"{current.name}:{old}".replace(":@", "@"))
-        except ValueError as err:
-            return str(err)
-        if before.tag and current.digest and before.digest is None:
-            answer = self._digest(current, before.tag)  # the digest of the newer tag must not stay beside it
-            if isinstance(answer, UpdaterError):
-                return str(answer)
-            before = before.at(before.tag, answer)
+        beside = [one.reference for one in checkout.owned if one.reference.file == reference.file]
+        stood = self.formers.of(self.world.clone_of(checkout.branch.repository), step, reference, beside)
+        if stood:
+            before, spelled, tokens = stood.reference.image, stood.reference.spelled, stood.tokens
+        else:
+            spelled, tokens = step.former or reference.spelled, ()
+            try:
+                before = ImageRef.parse(f"{current.name}:{step.old}".replace(":@", "@"))
+            except ValueError as err:
+                return str(err)
+            if before.tag and current.digest and before.digest is None:
+                old = ImageRef.parse(full_name(self.world.settings, spelled) or named.name)
+                answer = self._digest(old, before.tag)  # the digest of the newer tag must not stay beside it
+                if isinstance(answer, UpdaterError):
+                    return str(answer)
+                before = before.at(before.tag, answer)
+        if spelled != reference.spelled:
+            reference = replace(reference, rename=Rename(named.name, spelled))
         tag = before.tag or ours.tags(current.name).get(before.digest or "")
         why = f"rolled back by a person to what stood before {current.version}"
-        return Wanted(reference, current.at(before.tag, before.digest), why, tag, before.digest)
+        return Wanted(reference, current.at(before.tag, before.digest), why, tag, before.digest, tokens=tokens)
 
     def _digest(self, image: ImageRef, tag: str) -> str | UpdaterError:
         """Return the digest of a tag: one that the registry does not have is not written."""

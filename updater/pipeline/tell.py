@@ -15,14 +15,13 @@ from itertools import islice
 
 from updater.config.images import Item
 from updater.config.repositories import commit_url
-from updater.config.settings import Settings, canonical
+from updater.config.settings import Settings, full_name
 from updater.git.log import trailers
 from updater.messages.commits import Place, Told, digests, holds, linked, places, reasons, told
 from updater.messages.origin import Links
 from updater.messages.proposals import MAX_TITLE, proposed
 from updater.model.decision import Hold, Reason, Update
 from updater.model.event import ENDS, Event, Kind, Spot, Subject
-from updater.model.image import ImageRef
 from updater.model.pull_request import State
 from updater.pipeline.report import Cause, Landed, Outcome, Proposed, Report, Row, spelled, weightiest
 from updater.secrets import redact
@@ -349,17 +348,11 @@ def _lines(message: str, settings: Settings) -> dict[Told, list[Place]]:
     names: dict[str, str] = {}
     for line in places(message):
         if line.spelled not in names:
-            names[line.spelled] = _full(line.spelled, settings)
+            names[line.spelled] = full_name(settings, line.spelled)
         found.setdefault(Told(names[line.spelled], line.old, line.new), []).append(line)
+        if line.former:  # going back to a former name is told under that of the image
+            found.setdefault(Told(full_name(settings, line.former), line.old, line.new), []).append(line)
     return found
-
-
-def _full(spelled: str, settings: Settings) -> str:
-    """Return the name in full of an image as Git spells it; empty for what is none."""
-    try:
-        return canonical(settings, ImageRef.parse(spelled)).name
-    except ValueError:
-        return ""
 
 
 def _touched(landed: Landed) -> dict[str, list[Item]]:

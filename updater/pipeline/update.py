@@ -506,7 +506,7 @@ def cause_of(err: RegistryError, item: Item, image: ImageRef) -> Cause:
 def _past(world: World, checkout: Checkout, one: Owned, now: datetime, resumed_at: datetime | None) -> Past:
     """Return what our commits did to a reference; when anyone changed its file last, where that matters."""
     file, image = one.reference.file, one.reference.image
-    past = trail(world, checkout).of(file, image.name, now, image.version)
+    past = trail(world, checkout).of(file, image.name, now, image.version, one.reference.former)
     if not past.excused(resumed_at):
         return past
     last = world.clone_of(checkout.branch.repository).log(checkout.head.revision, limit=1, path=file)
