@@ -65,5 +65,5 @@ def _rows(repository: str, branch: str, logged: Logged, items: Sequence[Item] | 
             "author": logged.author,
         }
         for one in told(logged.trailers)
-        if items is None or any(matches(item, one.image) for item in items)
+        if items is None or any(matches(item, one.image) or one.image in item.replaces for item in items)
     ]

@@ -124,7 +124,7 @@ class Trail:
             wrote_at=last.at,
             left=left,
             tags=tags,
-            undone=self._undone(alike, former, since) if former else None,
+            undone=self._undone(alike, image, former, since) if former else None,
             held_until=newest.held,
             held_at=newest.at if newest.held else None,
         )
@@ -140,10 +140,10 @@ class Trail:
                 return step
         return None
 
-    def _undone(self, steps: Sequence[Step], former: str, since: datetime) -> Reason | None:
+    def _undone(self, steps: Sequence[Step], image: str, former: str, since: datetime) -> Reason | None:
         """Return who put a former name back that we replaced: a person, or lately another updater that means well."""
         for step in steps:
-            if step.former and self._full(step.spelled) == former:
+            if step.former and (self._full(step.former), self._full(step.spelled)) == (image, former):
                 if step.held:
                     return None  # our own rollback: it holds the image as long as it was to
                 return Reason.FLAPPING if step.at > since else Reason.HUMAN_ROLLBACK
