@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from updater.errors import GitError, NoRevision, PushRefused, PushRejected
 from updater.git import commit as commits
 from updater.git import folder as folders
+from updater.git import landings
 from updater.git import log as logs
 from updater.git import push as pushes
 from updater.git.blobs import Blobs, Damaged
@@ -270,10 +271,47 @@ class Clone:
         template = ("log", "--first-parent", f"--max-count={int(limit)}", *options, *logs.FORMAT)
         revisions = (_hash(revision), *((f"^{_hash(after)}",) if after else ()))
         call = Call(template, revisions, ("--", path) if path else ("--",))
+        return self._commits(call, after)
+
+    def landed(
+        self, revision: str, *, limit: int, grep: str, files: bool = False, after: str = ""
+    ) -> tuple[Logged, ...]:
+        """Return commits as `log` does, and those that merges brought, which count from the time of the merge.
+
+        Of these only the files count that the merge changed: what it left out did not land. Newest first.
+        """
+        told = logs.FILES if files else ()
+        template = ("log", f"--max-count={int(limit)}", "--extended-regexp", f"--grep={grep}", *told, *logs.FORMAT)
+        revisions = (_hash(revision), *((f"^{_hash(after)}",) if after else ()))
+        found = self._commits(Call(template, revisions, ("--",)), after=after)
+        if not found:
+            return ()
+        # Nothing is older than the last one, unless clocks went wrong: then the whole history is read.
+        near = (*revisions, *(f"^{parent}" for parent in found[-1].parents))
+        aside = {one.revision for one in found} - set(self._line(near, "--first-parent")[1])
+        if not aside:
+            return found
+        parents, line = self._line(near)
+        brought = landings.landings(parents, line, aside)
+        if aside - brought.keys() - set(line):
+            parents, line = self._line(revisions)
+            brought = landings.landings(parents, line, aside)
+        names = tuple(dict.fromkeys(brought.values()))
+        call = Call(("log", "--no-walk", *told, *logs.FORMAT), names, ("--",))
+        merges = self._commits(call) if names else ()
+        return landings.landed(found, line, {one.revision: one for one in merges}, brought)
+
+    def _commits(self, call: Call, after: str = "") -> tuple[Logged, ...]:
         # A revision that is gone, because the history was written anew, is no damage that another clone would heal.
         done = self._log(call) if after else self._healed(lambda: self._log(call))
         found = logs.parse_log(done.stdout)
         return found[:-1] if done.cut else found
+
+    def _line(self, revisions: tuple[str, ...], *options: str) -> tuple[dict[str, list[str]], list[str]]:
+        """Return the parents of commits, and those that make the branch."""
+        done = self._log(Call(("log", landings.PARENTS, *options), revisions, ("--",)))
+        parents = landings.parse_parents(done.stdout)
+        return parents, landings.chain(parents, revisions[0])
 
     def show(self, revision: str) -> str:
         """Return a commit as `git log -p` prints it, cut after a mebibyte."""

@@ -37,7 +37,7 @@ def history(world: World, items: Sequence[Item] | None, limit: int) -> History:
         try:
             with clone.lock(LOCK_WAIT):
                 head = clone.fetch(branch.name)
-                commits = clone.log(head.revision, limit=DEPTH, grep=OURS)
+                commits = clone.landed(head.revision, limit=DEPTH, grep=OURS)
         except UNREACHED as err:
             found.failures.append({"what": f"repository {branch.repository.name}", "error": redact(str(err))})
             continue

@@ -160,6 +160,6 @@ def trail(world: World, checkout: Checkout) -> Trail:
     if known is None or revision != checkout.head.revision:
         revision = checkout.head.revision
         clone = world.clone_of(checkout.branch.repository)
-        known = Trail(clone.log(revision, limit=DEPTH, grep=OURS, files=True), partial(full_name, world.settings))
+        known = Trail(clone.landed(revision, limit=DEPTH, grep=OURS, files=True), partial(full_name, world.settings))
         world.trails[key] = (revision, known)
     return known

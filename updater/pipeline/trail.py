@@ -86,7 +86,7 @@ class _Ours:
 
 
 class Trail:
-    """The commits of ours on one branch, newest first, with their files: `clone.log(..., grep=OURS, files=True)`.
+    """The commits of ours on one branch, newest first, with their files: `clone.landed(..., grep=OURS, files=True)`.
 
     `full` gives the name in full of an image as Git spells it.
     """

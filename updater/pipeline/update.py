@@ -491,7 +491,7 @@ def _missed(clone: Clone, before: str, head: str, now: datetime) -> list[Logged]
     if anew:
         return []
     # Git itself would stop at the first commit that is too old, whatever its parents are.
-    found = clone.log(head, limit=DEPTH, grep=OURS, files=True, after=before)
+    found = clone.landed(head, limit=DEPTH, grep=OURS, files=True, after=before)
     return [one for one in reversed(found) if one.at >= now - NEWS]
 
 
