@@ -15,8 +15,9 @@ import pytest
 from updater.editors.base import references
 from updater.editors.document import parse
 from updater.model.change import Reference
-from updater.model.image import split
+from updater.model.image import ImageRef, split
 from updater.pipeline.edit import Wanted, apart, edit
+from updater.pipeline.former import tokens
 
 CASES = sorted(path.parent for path in Path(__file__).with_name("golden").glob("*/expected.json"))
 
@@ -71,3 +72,21 @@ def test_every_case_is_complete() -> None:
     assert {path.name for path in Path(__file__).with_name("golden").iterdir() if path.is_dir()} == {
         case.name for case in CASES
     }
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_golden_goes_back_to_the_same_bytes(case: Path) -> None:
+    """The characters of each place, written back, are the file as it was; also where quotes were added."""
+    expected: dict[str, Any] = json.loads((case / "expected.json").read_text())
+    for file in sorted(path for path in (case / "before").rglob("*") if path.is_file()):
+        name = file.relative_to(case / "before").as_posix()
+        before = parse(name, file.read_bytes())
+        found = references(before)
+        change = edit(name, before.text, _wanted(found, expected["to"]))
+        back = [
+            Wanted(new, old.image, "back", tokens=tokens(before.text, old))
+            for old, new in zip(found, references(parse(name, change.after)), strict=True)
+            if old.image != new.image
+        ]
+        assert len(back) == len(change.bumps)
+        assert edit(name, change.after, back).after.encode() == before.text.encode()

@@ -203,6 +203,73 @@ def test_resumed_it_goes_on_at_once(path: WholePath) -> None:
     assert (row.outcome, show(bare, "a.yaml")) == (Outcome.UPDATED, api(path, "1.1.0"))
 
 
+STYLES = {
+    "plain.yaml": "image:\n  repository: IMAGE\n  tag: v1\n",
+    "single.yaml": "image:\n  repository: IMAGE\n  tag: 'v1'  # here\n",
+    "apart.yaml": "image:\n  repository: IMAGE\n  tag: v1\n  digest: ''\n",
+    "split.yaml": 'image:\n  registry: "HOST"\n  repository: acme/api\n  tag: v1\n',
+    "inline.yaml": "image: IMAGE:v1 # inline\r\nx: 1\r\n",
+    "flow.yaml": "{image: {repository: IMAGE, tag: v1}, other: {image: 'IMAGE:v1'}}",
+    "two.yaml": "a:\n  image: IMAGE:v1\nb:\n  image: 'IMAGE:v1'\nc:\n  image: \"IMAGE:v1\"\n",
+    "kustomization.yaml": "kind: Kustomization\nimages:\n  - {name: IMAGE, newTag: v1}\n",
+}
+
+
+@pytest.mark.parametrize("to", [None, "v1"])
+@pytest.mark.parametrize("write", ["tag", "tag_digest"])
+def test_the_former_bytes_come_back(path: WholePath, write: str, to: str | None) -> None:
+    """Quotes that a number needed, digests that were added: nothing of it stays, in whatever file."""
+    image = path.image("acme/api")
+    files = {
+        name: text.replace("IMAGE", image).replace("HOST", path.registry.host).encode() for name, text in STYLES.items()
+    }
+    bare = path.create("fleet", files)
+    fields: dict[str, Any] = {"policy": {"kind": "numerical"}, "tags": {"pattern": "^v?([0-9]+)$", "extract": "$1"}}
+    path.configure([path.entry("acme/api", write=write, **fields)])
+    path.push("acme/api", "v1")
+    path.push("acme/api", "2")
+    cycle(path)
+    assert b'tag: "2' in show(bare, "plain.yaml") or write == "tag_digest"
+    assert all(show(bare, name).rstrip() != content.rstrip() for name, content in files.items())
+    report = back(path, to)
+    assert {row.outcome for row in report.rows} == {Outcome.UPDATED}
+    for name, content in files.items():
+        if to is None or write == "tag":
+            assert git(bare, "cat-file", "blob", f"main:{name}").encode() == content.removesuffix(b"\n"), name
+        else:
+            assert b"@sha256" in show(bare, name) or b"digest: 'sha256" in show(bare, name), name
+
+
+def test_going_back_twice_and_by_name_gives_the_bytes_of_each_time(path: WholePath) -> None:
+    image = path.image("acme/api")
+    texts = [f"image:\n  repository: {image}\n  tag: {tag}\n".encode() for tag in ("v1", '"2"', '"3"')]
+    bare = path.create("fleet", {"v.yaml": texts[0]})
+    fields: dict[str, Any] = {"policy": {"kind": "numerical"}, "tags": {"pattern": "^v?([0-9]+)$", "extract": "$1"}}
+    path.configure([path.entry("acme/api", **fields)])
+    for n, tag in enumerate(("v1", "2", "3")):
+        path.push("acme/api", tag)
+        cycle(path, NOW - timedelta(days=9 - n))
+    assert show(bare, "v.yaml") == texts[2]
+    back(path)
+    assert show(bare, "v.yaml") == texts[1]
+    back(path)
+    assert show(bare, "v.yaml") == texts[0]
+    back(path, "3")
+    back(path, "v1")
+    assert show(bare, "v.yaml") == texts[0]
+
+
+def test_a_commit_that_did_more_is_gone_back_from_by_its_values(path: WholePath) -> None:
+    """A squash that also moved other references leaves nothing to lay side by side."""
+    bare = fleet(path, {"a.yaml": api(path, "1.0.0")}, "1.0.0", "1.1.0")
+    message = git(bare, "log", "-1", "--format=%B", "main")
+    git(bare, "update-ref", "refs/heads/main", "main~1")
+    more = api(path, "1.1.0") + b"---\n" + api(path, "1.1.0")
+    person_commits(bare, {"a.yaml": more}, message)
+    assert outcomes(back(path)) == [("updated", "1.0.0")] * 2
+    assert show(bare, "a.yaml") == more.replace(b"1.1.0", b"1.0.0")
+
+
 def test_a_branch_that_moves_meanwhile_is_read_again(path: WholePath) -> None:
     """Somebody pushes before us, twice: our commit stands on theirs, and both are there."""
     bare = fleet(path, {"a.yaml": api(path, "1.0.0")}, "1.0.0", "1.1.0")

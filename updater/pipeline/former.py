@@ -43,7 +43,7 @@ class Formers:
         if len(before) != len(after):
             return None
         pairs = [
-            Former(old, tuple(text[place.start : place.end] for place in old.places))
+            Former(old, tokens(text, old))
             for old, new in zip(before, after, strict=True)
             if _looks(new) == _looks(reference) and old.image.version == step.old and _roles(old) == _roles(new)
         ]
@@ -51,6 +51,21 @@ class Formers:
             return pairs[0]
         alike = [one.places for one in beside if _looks(one) == _looks(reference)]
         return pairs[alike.index(reference.places)] if len(pairs) == len(alike) else None
+
+    def named(self, clone: Clone, step: Step, reference: Reference) -> Former | None:
+        """Return what a reference was where a step found it, whatever came since; None where that is not certain."""
+        if not step.logged.parents:
+            return None
+        text, before = self._read(clone, step.logged.parents[0], reference.file)
+        stood = [
+            Former(one, tokens(text, one))
+            for one in before
+            if one.image.version == step.old
+            if (one.editor, one.spelled, _roles(one)) == (reference.editor, reference.spelled, _roles(reference))
+        ]
+        if len({one.tokens for one in stood}) > 1:
+            stood = [one for one in stood if one.reference.line == reference.line]
+        return stood[0] if len({one.tokens for one in stood}) == 1 else None
 
     def _read(self, clone: Clone, revision: str, file: str) -> tuple[str, list[Reference]]:
         key = (clone, revision, file)
@@ -60,6 +75,11 @@ class Formers:
             document = parse(file, content)
             self._files[key] = (document.text, references(document))
         return self._files[key]
+
+
+def tokens(text: str, reference: Reference) -> tuple[str, ...]:
+    """Return the characters of each place of a reference."""
+    return tuple(text[place.start : place.end] for place in reference.places)
 
 
 def _roles(reference: Reference) -> list[str]:

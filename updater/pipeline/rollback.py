@@ -183,8 +183,8 @@ class _Back:
             return held(item, obstacle[0], f"{where}: {obstacle[1]}", **place), None
         named = ImageRef.parse(reference.former or reference.image.name)  # what Git has: going back gives no new name
         plain = replace(reference, rename=None)
-        before = self.to is None
-        want = self._before(checkout, plain, named) if before else self._asked(item, plain, named, self.to or "")
+        to = self.to
+        want = self._before(checkout, plain, named) if to is None else self._asked(checkout, item, plain, named, to)
         if not isinstance(want, Wanted):
             why = f"{where}: {want}"
             return Row(item, Outcome.FAILED, why, why, **place), None
@@ -194,20 +194,22 @@ class _Back:
             return held(item, Reason.NOT_WRITABLE, f"{where}: {why}", **place), None
         return Row(item, Outcome.UPDATED, want.why, want.why, target=want.target.version, **place), want
 
-    def _asked(self, item: Item, reference: Reference, named: ImageRef, to: str) -> Wanted | str:
-        """Return what to write so that a reference says a tag, or why that cannot be."""
+    def _asked(self, checkout: Checkout, item: Item, reference: Reference, named: ImageRef, to: str) -> Wanted | str:
+        """Return what to write so that a reference says a tag, or why that cannot be; as it stood, if it once did."""
         digest = self._digest(named, to)
         if isinstance(digest, UpdaterError):
             return str(digest)
         target = written(item.rule, reference.image, to, digest)
-        return Wanted(reference, target, f"rolled back to {to} by a person", to, digest)
+        step = trail(self.world, checkout).found(reference.file, reference.image.name, to, _former(reference, named))
+        stood = step and self.formers.named(self.world.clone_of(checkout.branch.repository), step, reference)
+        tokens = stood.tokens if stood and stood.reference.image.version == target.version else ()
+        return Wanted(reference, target, f"rolled back to {to} by a person", to, digest, tokens=tokens)
 
     def _before(self, checkout: Checkout, reference: Reference, named: ImageRef) -> Wanted | str:
         """Return what to write so that a reference says what it said before, or why that is not known."""
         current = reference.image
         ours = trail(self.world, checkout)
-        former = named.name if named.name != current.name else ""
-        step = ours.previous(reference.file, current.name, current.version, former)
+        step = ours.previous(reference.file, current.name, current.version, _former(reference, named))
         if step is None:
             return f"no commit of ours wrote {current.version} here, so what stood before it is not known; name a tag"
         if step.old == "-":
@@ -245,6 +247,10 @@ class _Back:
             except UpdaterError as err:
                 self.digests[key] = err
         return self.digests[key]
+
+
+def _former(reference: Reference, named: ImageRef) -> str:
+    return named.name if named.name != reference.image.name else ""
 
 
 def _obstacle(item: Item, repository: RepositorySettings, one: Owned) -> tuple[Reason, str] | None:

@@ -140,6 +140,14 @@ class Trail:
                 return step
         return None
 
+    def found(self, file: str, image: str, tag: str, former: str = "") -> Step | None:
+        """Return our latest commit that found a tag in a file, under the name that Git has now; None where none did."""
+        for step in self._of(file, image, former):
+            name = self._full(step.former) if step.former else step.image
+            if step.old.partition("@")[0] == tag and name == (former or image):
+                return step
+        return None
+
     def _undone(self, steps: Sequence[Step], image: str, former: str, since: datetime) -> Reason | None:
         """Return who put a former name back that we replaced: a person, or lately another updater that means well."""
         for step in steps:
