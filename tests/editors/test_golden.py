@@ -15,7 +15,7 @@ import pytest
 from updater.editors.base import references
 from updater.editors.document import parse
 from updater.model.change import Reference
-from updater.model.image import ImageRef, split
+from updater.model.image import split
 from updater.pipeline.edit import Wanted, apart, edit
 from updater.pipeline.former import tokens
 
@@ -82,7 +82,11 @@ def test_golden_goes_back_to_the_same_bytes(case: Path) -> None:
         name = file.relative_to(case / "before").as_posix()
         before = parse(name, file.read_bytes())
         found = references(before)
-        change = edit(name, before.text, _wanted(found, expected["to"]))
+        wanted = _wanted(found, expected["to"])
+        left = apart(wanted)
+        change = edit(name, before.text, [one for index, one in enumerate(wanted) if index not in left])
+        if any(bump.old == "-" for bump in change.bumps):
+            continue  # what was added has nothing to go back to: `rollback` says so
         back = [
             Wanted(new, old.image, "back", tokens=tokens(before.text, old))
             for old, new in zip(found, references(parse(name, change.after)), strict=True)
