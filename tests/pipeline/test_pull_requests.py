@@ -176,6 +176,10 @@ def test_commits_of_people_stop_us(site: Site) -> None:
     site.lab.push("acme/api", "1.2.0")
     report = site.cycle()
     assert (site.reason(report), site.hosted.tip(OURS)) == ("human_edit", theirs)
+    site.now = datetime.now(UTC) + timedelta(minutes=9)
+    site.world.memory().holds.resume("api", site.now)
+    assert site.reason(site.cycle()) == "awaiting_merge"
+    assert site.show("api.yaml", OURS) == pod("HOST/acme/api:1.2.0")
     assert [one.state for one in site.hosted.look()] == ["open"]
 
 

@@ -17,7 +17,9 @@ from updater.registry.client import NotFound
 
 MAX_REASON = 500  # characters
 
-OPENED = frozenset({Reason.LEVEL, Reason.AMBIGUOUS, Reason.MIN_AGE, Reason.WINDOW_CLOSED, Reason.MOVED_TAG})
+OPENED = frozenset({
+    Reason.LEVEL, Reason.AMBIGUOUS, Reason.MIN_AGE, Reason.WINDOW_CLOSED, Reason.MOVED_TAG, Reason.PULL_REQUEST_CLOSED,
+})  # fmt: skip
 """What an approval lets one tag pass."""
 
 

@@ -83,12 +83,18 @@ def idle(world: World, checkout: Checkout, way: Way, rows: Sequence[Row]) -> boo
 class _Ours:
     """Our branch as it is: its head, empty where there is none, and the commit that it has beyond its target.
 
-    `strange` says why it is not ours to replace.
+    `strange` says why it is not ours to replace, and `since` when others were at it last.
     """
 
     head: str = ""
     commit: Logged | None = None
     strange: str = ""
+    since: datetime | None = None
+
+    def given(self, people: People | None) -> bool:
+        """Whether a person has said since that we may go on."""
+        resumed_at = people.resumed_at if people else None
+        return bool(resumed_at and self.since and resumed_at > self.since)
 
 
 @dataclass(slots=True)
@@ -107,7 +113,7 @@ class _Proposal:
         """Compare what is wanted with what is there, and do what is left."""
         self.ours, self.requests = self._read(), self._asked()
         rows = [self._refused(row, intent) for row in intent.rows]
-        if self.ours.strange:
+        if self.ours.strange and not any(self.ours.given(intent.people(row)) for row in rows):
             self._remember(self.ours.head)
             return self._plan([_held(row, Reason.HUMAN_EDIT, self.ours.strange) for row in rows]), []
         left = {_spot(row) for row in rows if row.outcome is Outcome.UPDATED}
@@ -151,7 +157,7 @@ class _Proposal:
         author = self.checkout.branch.repository.author.email
         if len(beyond) > 1 or not told(beyond[0].trailers) or beyond[0].committer != author:
             why = f"others have committed to {self.way.branch}: it is left alone until it is merged or deleted"
-            return _Ours(found, None, why)
+            return _Ours(found, None, why, beyond[0].at)
         return _Ours(found, beyond[0])
 
     def _asked(self) -> tuple[PullRequest, ...]:
