@@ -398,7 +398,7 @@ def test_a_person_who_was_first_on_the_same_line_wins(lab: Lab, text: str, reaso
 class _Forgetful(Clone):
     """A clone whose history cannot be read."""
 
-    def log(self, *_: Any, **__: Any) -> Any:
+    def landed(self, *_: Any, **__: Any) -> Any:
         raise GitError("fleet: cannot read the history")
 
 
@@ -539,3 +539,16 @@ def test_a_hold_that_comes_while_the_cycle_runs_is_seen_before_it_pushes(lab: La
         Outcome.HELD, Reason.HELD, "held by a person: freeze", None
     )  # fmt: skip
     assert lab.commits("fleet")[0] == "By hand"
+
+
+def test_what_cannot_be_written_beside_what_was_is_no_rollback(lab: Lab) -> None:
+    lab.push("acme/api", "1.0.0", "1.1.0")
+    text = 'services:\n  a: {image: "HOST/acme/api:${V:-1.0.0}"}\n  b: {image: "HOST/acme/api:1.0.0"}\n'
+    fleet = lab.repository("fleet", {"compose.yaml": text})
+    config = lab.configure("repositories: [{url: FLEET}]\nimages: [{image: HOST/acme/api}]\n", fleet=fleet)
+    lab.cycle(config)
+    again = lab.cycle(config)
+    assert {(row.reason, row.current) for row in again.rows} == {("not_writable", "1.0.0"), ("up_to_date", "1.1.0")}
+    person_commits(lab.folder / "git" / "fleet.git", {"compose.yaml": lab.spell(text)})
+    back = lab.cycle(config)
+    assert sorted(row.reason for row in back.rows) == ["human_rollback", "not_writable"]

@@ -156,4 +156,5 @@ def _content(update: Update) -> ImageRef:
 
 
 def _place(one: Owned) -> tuple[str, ...]:
-    return one.origin, one.reference.file, str(one.reference.image), one.reference.former
+    never = "unwritable" if one.reference.unwritable else ""  # what we never wrote has no past with us
+    return one.origin, one.reference.file, str(one.reference.image), one.reference.former, never

@@ -507,6 +507,8 @@ def _past(world: World, checkout: Checkout, one: Owned, now: datetime, resumed_a
     """Return what our commits did to a reference; when anyone changed its file last, where that matters."""
     file, image = one.reference.file, one.reference.image
     past = trail(world, checkout).of(file, image.name, now, image.version, one.reference.former)
+    if one.reference.unwritable:
+        return replace(past, wrote=None, wrote_at=None, left=frozenset())  # what we wrote stands elsewhere in the file
     if not past.excused(resumed_at):
         return past
     last = world.clone_of(checkout.branch.repository).log(checkout.head.revision, limit=1, path=file)
