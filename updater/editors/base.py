@@ -109,10 +109,15 @@ def automatic() -> tuple[Editor, ...]:
     return tuple(member() for member in family if not member.explicit)
 
 
-def references(document: Document, editors: Iterable[Editor] | None = None) -> list[Reference]:
-    """Return every mention of an image, in the order of the text; each scalar belongs to one of them."""
-    taken: set[int] = set()
-    found: list[Reference] = []
+def references(
+    document: Document, editors: Iterable[Editor] | None = None, told: Iterable[Reference] = ()
+) -> list[Reference]:
+    """Return every mention of an image, in the order of the text; each scalar belongs to one of them.
+
+    Those that were `told` before come first, and keep what is theirs.
+    """
+    found = list(told)
+    taken = {place.at for reference in found for place in reference.places}
     for editor in automatic() if editors is None else editors:
         for reference in editor.find(document):
             places = {place.at for place in reference.places}

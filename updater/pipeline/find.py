@@ -25,9 +25,7 @@ from updater.model.image import ImageRef
 _WILD = re.compile(r"[*?\[]")  # where the literal start of a glob ends
 REGULAR = frozenset({"100644", "100755"})  # neither links nor submodules are followed
 _YAML = re.compile(r"\.(?:ya?ml|json)$|(?:^|/)Kustomization$")
-_FOREIGN = re.compile(
-    r"(?:^|/)(?:(?:package|package-lock|npm-shrinkwrap|composer)\.json$|node_modules/)"
-)  # large, often
+_FOREIGN = re.compile(r"(?:^|/)(?:(?:package(?:-lock)?|npm-shrinkwrap|composer)\.json$|node_modules/)")
 _OBJECT = (b'"apiVersion"', b'"kind"')  # what JSON must hold to be worth reading
 
 _Key = tuple[str, str, tuple[str, ...]]  # of a file: its path, its content, the items with editors of their own
@@ -107,10 +105,9 @@ class Finder:
         marker = Marker(policies=dict(self.policies), canonical=self.canonical)
         editors = [marker if editor.kind == marker.kind else editor for editor in automatic()]
         told, skipped = self._places(document, items)
-        taken = {place.at for reference in told for place in reference.places}
-        told += [r for r in references(document, editors) if taken.isdisjoint(place.at for place in r.places)]
+        found = references(document, editors, told)
         skipped += [*document.skipped, *(skip for editor in editors for skip in editor.unresolved(document))]
-        return Found(tuple(replace(r, image=self.canonical(r.image)) for r in told), tuple(skipped))
+        return Found(tuple(replace(r, image=self.canonical(r.image)) for r in found), tuple(skipped))
 
     def _places(self, document: Document, items: Sequence[Item]) -> tuple[list[Reference], list[Skipped]]:
         """Return what the items find by their own editors; of what two of them find the first says what it is."""
