@@ -196,7 +196,8 @@ def place(role: Role, node: Scalar | Alias) -> Place:
     value = scalar.value.rstrip("\n") if scalar.style in _BLOCKS else scalar.value
     shared = () if tangle(scalar) else users(scalar, role)
     style = _STYLES.get(scalar.style, Style.BLOCK)
-    return Place(role, scalar.start, scalar.end, node.line, value, style, alias, shared)
+    start, end = scalar.inner or (scalar.start, scalar.end)
+    return Place(role, start, end, node.line, value, style, alias, shared)
 
 
 def obstacle(document: Document, node: Scalar | Alias, holder: Mapping | Sequence) -> str:
@@ -210,9 +211,9 @@ def obstacle(document: Document, node: Scalar | Alias, holder: Mapping | Sequenc
         return f"read through the alias *{node.name} in what is merged itself"
     if scalar.tag not in _PLAIN_TAGS:
         return f"has the tag {scalar.tag}"
-    token = document.text[scalar.start : scalar.end]
     if scalar.style in _BLOCKS:
-        return "" if token == scalar.value.rstrip("\n") else "written as a block scalar of several lines"
+        return "" if scalar.inner else "written as a block scalar of several lines"
+    token = document.text[scalar.start : scalar.end]
     return (
         "" if token == f"{scalar.style}{scalar.value}{scalar.style}" else "written with escapes or over several lines"
     )

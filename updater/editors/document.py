@@ -28,8 +28,8 @@ _BETWEEN = re.compile(rf"(?:[ \t{BREAKS}]|#[^{BREAKS}]*)*")
 class Scalar:
     """A scalar: its token from `start` to `end` without anchor and tag, and its raw text.
 
-    `style` is the first character of the token: empty for plain, else a quote or `|` or `>`. Of a block scalar whose
-    text is one line, the token is that text alone.
+    `style` is the first character of the token: empty for plain, else a quote or `|` or `>`. `inner` is where the text
+    of a block scalar stands, if it is one line.
     """
 
     start: int
@@ -41,6 +41,7 @@ class Scalar:
     tag: str | None
     parent: Sequence | Mapping | None = None
     aliases: list[Alias] | None = None  # those that refer to it
+    inner: tuple[int, int] | None = None
 
     @property
     def shared(self) -> bool:
@@ -267,32 +268,27 @@ class _Composer:
 
     def _scalar(self, event: Any) -> Scalar:
         mark = event.start_mark
-        start, end, line = mark.index, event.end_mark.index, mark.line
-        if event.anchor is None and event.tag is None:
-            at = self._at
-            style = event.style or ""
-            if style in _BLOCK:
-                start, end = self._one_line(start, end, event.value.rstrip("\n"))
-            return Scalar(at + start, at + end, self._line + line, event.value, style, None, None, self._holder)
-        first, start = start, min(self._past_properties(start), end)  # libyaml's mark is that of the first property
-        line += self._line + self._text.count("\n", first, start)
+        start, end, line, style = mark.index, event.end_mark.index, self._line + mark.line, event.style or ""
+        if event.anchor is not None or event.tag is not None:
+            first, start = start, min(self._past_properties(start), end)  # libyaml's mark is that of the first property
+            line += self._text.count("\n", first, start)
         at = self._at
-        style = event.style or ""
-        if style in _BLOCK:
-            start, end = self._one_line(start, end, event.value.rstrip("\n"))
         node = Scalar(at + start, at + end, line, event.value, style, event.anchor, event.tag, self._holder)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
+        if style in _BLOCK:
+            node.inner = self._one_line(start, end, event.value.rstrip("\n"))
         return node
 
-    def _one_line(self, start: int, end: int, text: str) -> tuple[int, int]:
-        """Where the text of a block scalar stands, if it is one line; else all of its token."""
-        if not text or "\n" in text:
-            return start, end
+    def _one_line(self, start: int, end: int, text: str) -> tuple[int, int] | None:
+        """Where the text of a block scalar stands, if it is one line."""
         token = self._text[start:end].rstrip(BLANK)
-        if not token.endswith(text) or not _HEADER.fullmatch(token, 0, len(token) - len(text)):
-            return start, end
-        return start + len(token) - len(text), start + len(token)
+        if not text or "\n" in text or not token.endswith(text):
+            return None
+        if not _HEADER.fullmatch(token, 0, len(token) - len(text)):
+            return None
+        end = self._at + start + len(token)
+        return end - len(text), end
 
     def _past_properties(self, at: int) -> int:
         while (found := _PROPERTY.match(self._text, at)) is not None:

@@ -83,6 +83,8 @@ def embedded(document: Document, node: Scalar) -> tuple[Document, str]:
     for part in inner.parts:
         for one in _scalars(part):
             one.start, one.end = (where.out(one.start), where.out(one.end)) if where else (node.start, node.end)
+            if isinstance(one, Scalar) and one.inner:
+                one.inner = (where.out(one.inner[0]), where.out(one.inner[1])) if where else None
             one.line = first + one.line - 1 if where else node.line
     skipped = tuple(replace(skip, line=first + max(skip.line, 1) - 1) for skip in inner.skipped)
     return Document(document.path, document.text, inner.parts, skipped), why

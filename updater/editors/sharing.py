@@ -47,7 +47,7 @@ def users(scalar: Scalar, role: Role) -> tuple[User, ...]:
             alone = _adds_nothing(taker, names)
             copied = copied or alone
             found += [] if alone else [User(alias.start, alias.line)]
-    itself = User(scalar.start, scalar.line)
+    itself = User((scalar.inner or (scalar.start,))[0], scalar.line)
     found += [itself] if copied or not _hidden(scalar) else []
     return () if found == [itself] else tuple(sorted(found))
 
