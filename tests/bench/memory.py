@@ -3,6 +3,7 @@
 Each is the best of some rounds: what else runs on the machine only adds.
 
 `stream`: one image bumped in a stream of 2,000 documents: find the reference, edit it, verify the result.
+`streams`: the same with all of the images, each in a document of its own.
 `decide`: 10,000 tags and a semver range: filter, parse, order, decide, with a reason for each tag.
 """
 
@@ -57,6 +58,21 @@ def stream() -> float:
     return _best(bump)
 
 
+def streams() -> float:
+    """Bump every image of the stream; the best of the rounds."""
+    data = "---\n".join(_document(n) for n in range(DOCUMENTS)).encode()
+    words = Words(f"registry.example.test/team/app-{n}" for n in range(DOCUMENTS))
+
+    def bump() -> None:
+        document = parse("all.yaml", data, words)
+        found = references(document)
+        change = edit("all.yaml", document.text, [(one, one.image.at("1.0.1"), "newest") for one in found])
+        if len(change.after) != len(data) or change.after.count("1.0.1") != DOCUMENTS:
+            raise RuntimeError("the edit is wrong")
+
+    return _best(bump)
+
+
 def decided() -> float:
     """Decide about 10,000 tags; the best of the rounds."""
     names = [f"1.{n // 100}.{n % 100}" if n % 5 else f"1.{n // 100}.{n % 100}-rc.{n}" for n in range(TAGS)]
@@ -100,7 +116,7 @@ def _best(work: Callable[[], None]) -> float:
 
 
 def main() -> dict[str, Any]:
-    return {"stream": stream(), "decide": decided(), "explain": explained()}
+    return {"stream": stream(), "streams": streams(), "decide": decided(), "explain": explained()}
 
 
 if __name__ == "__main__":

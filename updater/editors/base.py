@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import ClassVar
 
-from updater.editors.document import Alias, Document, Mapping, Node, Part, Scalar, Sequence
+from updater.editors.document import Alias, Document, Mapping, Node, Part, Scalar, Sequence, uncollected
 from updater.editors.scalar import is_text, spell
 from updater.editors.sharing import tangle, users
 from updater.errors import EditError
@@ -109,6 +109,7 @@ def automatic() -> tuple[Editor, ...]:
     return tuple(member() for member in family if not member.explicit)
 
 
+@uncollected()
 def references(
     document: Document, editors: Iterable[Editor] | None = None, told: Iterable[Reference] = ()
 ) -> list[Reference]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from updater.editors.base import Editor, automatic
+from updater.editors.document import uncollected
 from updater.editors.embedded import frame
 from updater.editors.scalar import spell
 from updater.errors import EditError
@@ -50,6 +51,7 @@ class Wanted(NamedTuple):
     tokens: tuple[str, ...] = ()
 
 
+@uncollected()
 def edit(
     path: str,
     before: str,
@@ -78,11 +80,15 @@ def edit(
     values |= {place.end: place.value for place in raises}
     edits = sorted(set(edits))  # what several share is written once
     _refuse_overlaps(path, edits)
+    ends = sorted(values)
     for span in spans(before) if edits else ():
         last = len(edits) if span.end == len(before) else bisect_left(edits, span.end, key=_start)
         inside = edits[bisect_left(edits, span.start, key=_start) : last]
         if inside:
-            _verify(path, before[span.start : span.end], span, inside, values)
+            here = ends[bisect_right(ends, span.start) : bisect_right(ends, span.end)]
+            said = {end: values.pop(end) for end in here}
+            _verify(path, before[span.start : span.end], span, inside, said)
+            values |= said
     if values:
         raise EditError(f"{path}: {', '.join(map(repr, values.values()))} is not there any more")
     return Change(path, before, splice(before, edits), tuple(bumps))
@@ -192,9 +198,11 @@ def _verify(path: str, before: str, span: Span, edits: Sequence[Edit], values: d
     """Read one document before and after: the same structure, the same scalars, except the intended ones.
 
     Scalars are known by their ends: libyaml's marks of their beginnings include anchors and tags. What is inserted is
-    one key and its value, right behind a scalar.
+    one key and its value, right behind a scalar. When both readings stand at the same characters, with the same open,
+    on a line behind all that was meant, what follows is the same text read in the same state: it is not read again.
     """
     after = splice(before, edits, span.start)
+    rest, longer = _line_end(before, max([edits[-1].end, *values]) - span.start), len(after) - len(before)
     intended = {one.end - span.start: one.new for one in edits if not one.lead}
     inserted = [one for one in reversed(edits) if one.lead]
     news = events(after, span)
@@ -205,27 +213,43 @@ def _verify(path: str, before: str, span: Span, edits: Sequence[Edit], values: d
             line = span.line + mark.line
             if inserted and span.start + mark.index >= inserted[-1].start:
                 _refuse_other_key(f"{path}:{line}", inserted.pop(), behind, [next(news, None), next(news, None)])
+            new, token = next(news, None), None
             if inner := _within(old, span, edits, before):
-                _verify_text(path, before, (span, old, next(news, None)), inner, values)
+                _verify_text(path, before, (span, old, new), inner, values)
                 for change in inner:
                     intended.pop(change.end - span.start)
                 behind = old
                 continue
-            token = None
             if type(old) in _NAMED:
                 end = _end(old, before)
                 token = intended.pop(end, None)
                 _refuse_stale(path, line, old, values.pop(span.start + end, None))
-            if not _alike(old, next(news, None), token):
+            if not _alike(old, new, token):
                 raise EditError(f"{path}:{line}: the change would alter more than the version of the image")
+            if mark.index > rest and _at(new) == (mark.index + longer, mark.column):
+                break
             behind = old
-        if next(news, None) is not None:
-            raise EditError(f"{path}: the change would alter more than the version of the image")
+        else:
+            _refuse_more(path, next(news, None))
     except Broken as broken:
         raise EditError(f"{path}: after the change there would be {broken}") from None
-    if intended or inserted:
-        left = [*intended.values(), *map(_bare, inserted)]
+    if left := [*intended.values(), *map(_bare, inserted)]:
         raise EditError(f"{path}: {', '.join(map(repr, left))} would not stand in a scalar of its own")
+
+
+def _line_end(text: str, at: int) -> int:
+    """Where the line of a character ends, by a break that every reader takes for one."""
+    end = text.find("\n", at)
+    return end if end >= 0 else len(text)
+
+
+def _refuse_more(path: str, event: Any) -> None:
+    if event is not None:
+        raise EditError(f"{path}: the change would alter more than the version of the image")
+
+
+def _at(event: Any) -> tuple[int, int]:
+    return event.start_mark.index, event.start_mark.column
 
 
 def _bare(change: Edit) -> str:
