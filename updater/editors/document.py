@@ -98,6 +98,7 @@ class Mapping:
     values: dict[str, Node] = field(default_factory=dict)
     pending: str | None = None  # the key that waits for its value while the mapping is read
     keys: dict[Node, str] | None = None
+    takers: list[tuple[Alias, Mapping | None]] | None = None  # who merges it, asked once
 
     def key_of(self, node: Node) -> str | None:
         """The key of a value; None where a later one of the same name took its place."""
@@ -164,7 +165,7 @@ class Words:
 def uncollected() -> Iterator[None]:
     """Put off collecting garbage while one file is read or written, which is bounded: what is being built is none.
 
-    Looking through it again and again took half of the time (measured). Threads may overlap: the first turns it on again.
+    Looking through it again and again took half of the time (measured). Threads may overlap: one turns it on again.
     """
     enabled = gc.isenabled()
     gc.disable()

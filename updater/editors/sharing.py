@@ -33,18 +33,17 @@ def merged(entry: Mapping, key: str) -> Node | None:
 def users(scalar: Scalar, role: Role) -> tuple[User, ...]:
     """All who read a scalar as a part of their own; empty where that is only the one who holds it."""
     aliases, holder = scalar.aliases or (), scalar.parent
-    merges = holder.aliases or () if isinstance(holder, Mapping) and holder.merged else ()
-    if not aliases and not merges:
+    takers = _takers(holder)
+    if not aliases and not takers:
         return ()
     found = [User(alias.start, alias.line) for alias in aliases]
     names = _WHOLE if role is Role.IMAGE else _PARTS
     copied = False
-    for alias in merges:
-        taker = _taker(alias)
+    for alias, taker in takers:
         if taker is None:
             copied = True
-        elif _reads(taker, scalar):
-            alone = _adds_nothing(taker, names)
+        elif _reads(taker, alias, scalar):
+            alone = _adds_nothing(taker, alias, names)
             copied = copied or alone
             found += [] if alone else [User(alias.start, alias.line)]
     itself = User((scalar.inner or (scalar.start,))[0], scalar.line)
@@ -55,12 +54,11 @@ def users(scalar: Scalar, role: Role) -> tuple[User, ...]:
 def tangle(scalar: Scalar) -> str:
     """Why nobody can tell who reads a shared scalar; empty where that is known."""
     aliases, holder = scalar.aliases or (), scalar.parent
-    merges = holder.aliases or () if isinstance(holder, Mapping) and holder.merged else ()
-    if len(aliases) + len(merges) > MAX_USERS:
+    takers = _takers(holder)
+    if len(aliases) + len(takers) > MAX_USERS:
         return f"shared through more than {MAX_USERS} aliases"
-    takers = [taker for alias in merges if (taker := _taker(alias)) is not None and taker is not holder]
-    around = [alias.parent for alias in aliases]
-    if any(isinstance(mapping, Mapping) and mapping.merged for mapping in [*takers, *around]):
+    further = any(taker.merged for _, taker in takers if taker is not None and taker is not holder)
+    if further or any(isinstance(alias.parent, Mapping) and alias.parent.merged for alias in aliases):
         return "shared through aliases in what is merged itself"
     return ""
 
@@ -72,6 +70,15 @@ def _merges(entry: Mapping) -> Iterator[Alias]:
     return (node for node in nodes if isinstance(node, Alias))
 
 
+def _takers(holder: Mapping | Sequence | None) -> list[tuple[Alias, Mapping | None]]:
+    """The aliases of a mapping that is merged somewhere, each with what it is merged into."""
+    if not isinstance(holder, Mapping) or not holder.merged:
+        return []
+    if holder.takers is None:
+        holder.takers = [(alias, _taker(alias)) for alias in holder.aliases or ()]
+    return holder.takers
+
+
 def _taker(alias: Alias) -> Mapping | None:
     """The mapping that an alias is merged into; None where it stands for a value."""
     if alias.under != "<<":
@@ -80,22 +87,26 @@ def _taker(alias: Alias) -> Mapping | None:
     return parent if isinstance(parent, Mapping) else None
 
 
-def _reads(taker: Mapping, scalar: Scalar) -> bool:
+def _reads(taker: Mapping, alias: Alias, scalar: Scalar) -> bool:
     """Whether a mapping gets this scalar by merging what holds it."""
     holder = scalar.parent
     key = holder.key_of(scalar) if isinstance(holder, Mapping) else None
     if key is None or taker is holder or key in taker.values:
         return False
+    if taker.values["<<"] is alias:
+        return True
     node = merged(taker, key)
     return isinstance(node, Alias) and node.target is scalar
 
 
-def _adds_nothing(taker: Mapping, names: frozenset[str]) -> bool:
+def _adds_nothing(taker: Mapping, alias: Alias, names: frozenset[str]) -> bool:
     """Whether what a mapping merges stands in it with no other name beside it."""
-    if not taker.values.keys().isdisjoint(names):
+    if not names.isdisjoint(taker.values):
         return False
+    if taker.values["<<"] is alias:
+        return True
     others = [alias.target.values for alias in _merges(taker) if isinstance(alias.target, Mapping)]
-    return sum(not values.keys().isdisjoint(names) for values in others) <= 1 if len(others) > 1 else True
+    return sum(not names.isdisjoint(values) for values in others) <= 1
 
 
 def _hidden(scalar: Scalar) -> bool:
