@@ -178,3 +178,67 @@ def test_what_is_shared_too_often_is_left() -> None:
     assert {one.unwritable for one in references(parse("v.yaml", text))} == {
         f"shared through more than {MAX_USERS} aliases"
     }
+
+
+LINES = st.lists(
+    st.sampled_from(
+        [
+            "b: 'x'",
+            "c: {d: [1, 'two', {e: f}], g: \"h\"}",
+            "i:\n- j\n- k: l",
+            "# m: n",
+            "o: |\n  p: q",
+            "r: >-\n  s\n  t",
+            "? u\n: v",
+            "w: [x,\n  y]",
+            "z:",
+            "'quoted': \"a: b\"",
+            "aa: 'it''s'",
+        ]
+    ),
+    max_size=6,
+    unique=True,
+)
+AROUND = st.sampled_from(
+    [
+        "image: {}",
+        "image: {} # c",
+        "a: {{image: {}, n: m}}",
+        "a: [{{image: {}}}, {{x: y}}]",
+        "a:\n  image: {}\n  k: l",
+        'a: {{"image":{}}}',
+        "a:\n- image: {}\n- image: z/z:1",
+        "image:\n  {}",
+        "a: {{image: {},\n  k: l}}",
+    ]
+)
+
+
+@settings(deadline=None, max_examples=400)  # a loaded machine is no failure
+@given(
+    before=LINES,
+    around=AROUND,
+    after=LINES,
+    quote=st.sampled_from(["", "'", '"']),
+    new=st.text(alphabet="ab1:/.@#,{}[]&*!|>'\"%? \n-", max_size=14),
+)
+def test_whatever_is_written_nothing_else_changes(*, before: list[str], around: str, after: list[str], quote: str,
+                                                  new: str) -> None:  # fmt: skip
+    """An editor that went mad is refused, or wrote one scalar: also behind the line where reading on is left out."""
+    text = "\n".join(
+        [*before, around.format(f"{quote}{OLD}{quote}"), *(f"{line}" for line in after if line not in before)]
+    )
+    found = [one for one in references(parse("v.yaml", text)) if str(one.image) == OLD]
+    if not found:
+        return
+    place = found[0].places[0]
+    editor = type("Mad", (), {"edit": lambda *_: (Edit(place.start, place.end, new),)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(editing, "_editor", lambda _kind: editor())
+        try:
+            change = edit("v.yaml", text, [Wanted(found[0], found[0].image.at("2"), "")])
+        except EditError:
+            return
+    was, now = (list(yaml.load_all(one, yaml.CBaseLoader)) for one in (text, change.after))
+    token = new[1:-1] if new[:1] in {"'", '"'} else new
+    assert now == _replaced(was, OLD, token)
