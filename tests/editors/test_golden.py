@@ -1,7 +1,8 @@
 """Golden folders: what is found in `before/`, and the bytes of `after/` once every writable reference is at its target.
 
 `expected.json` says why the case is there, the targets by image, the references as `file:line image editor (reason)`,
-what was skipped, and what stays because it shares a scalar with something that does not change alike. A file is a case.
+what was skipped, and what stays because it shares a scalar with something that does not change alike; where the case
+needs them, also what Flux's policies mean, and an item with paths of its own. A file is a case.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from typing import Any
 
 import pytest
 
-from updater.editors.base import references
-from updater.editors.document import parse
-from updater.model.change import Reference
-from updater.model.image import split
+from updater.config.images import Item
+from updater.editors.base import automatic, references
+from updater.editors.document import Document, parse
+from updater.editors.marker import Marker, Meant
+from updater.editors.yaml_path import YamlPath
+from updater.model.change import Reference, Skipped
+from updater.model.image import ImageRef, split
 from updater.pipeline.edit import Wanted, apart, edit
+from updater.pipeline.find import explicitly
 from updater.pipeline.former import tokens
 
 CASES = sorted(path.parent for path in Path(__file__).with_name("golden").glob("*/expected.json"))
@@ -25,6 +30,23 @@ CASES = sorted(path.parent for path in Path(__file__).with_name("golden").glob("
 def _told(reference: Reference) -> str:
     why = f" ({reference.unwritable})" if reference.unwritable else ""
     return f"{reference.file}:{reference.line} {reference.image} {reference.editor}{why}"
+
+
+def _read(document: Document, expected: dict[str, Any]) -> tuple[list[Reference], list[str]]:
+    """What is found, and what was skipped."""
+    meant = {name: Meant(ImageRef.parse(image), image) for name, image in expected.get("policies", {}).items()}
+    editors = [Marker(policies=meant) if editor.kind == "marker" else editor for editor in automatic()]
+    found: list[Reference | Skipped] = []
+    if item := expected.get("item"):
+        image = ImageRef.parse(item["image"])
+        editor = YamlPath.model_validate({"kind": "yaml_path"} | item["editor"])
+        one = Item("item", item["image"], image, paths=(document.path,), editor=editor)
+        found += explicitly(one, document, lambda ref: ref)
+    taken = {place.start for one in found if isinstance(one, Reference) for place in one.places}
+    found += [r for r in references(document, editors) if taken.isdisjoint(place.start for place in r.places)]
+    found += [*document.skipped, *(skip for editor in editors for skip in editor.unresolved(document))]
+    skipped = [f"{one.file}:{one.line} {one.why}" for one in found if isinstance(one, Skipped)]
+    return [one for one in found if isinstance(one, Reference)], skipped
 
 
 def _wanted(found: list[Reference], targets: dict[str, str]) -> list[Wanted]:
@@ -51,15 +73,15 @@ def test_golden(case: Path) -> None:
     for before in sorted(path for path in (case / "before").rglob("*") if path.is_file()):
         name = before.relative_to(case / "before").as_posix()
         document = parse(name, before.read_bytes())
-        found = references(document)
+        found, unread = _read(document, expected)
         told += map(_told, found)
-        skipped += [f"{skip.file}:{skip.line} {skip.why}" for skip in document.skipped]
+        skipped += unread
         wanted = _wanted(found, expected["to"])
         stays += [f"{name}:{wanted[index].reference.line} {why}" for index, why in sorted(apart(wanted).items())]
         change = edit(name, document.text, _together(wanted))
         assert change.after.encode() == (case / "after" / name).read_bytes()
-        again = references(parse(name, change.after))
-        assert [r.places[0].role for r in again] == [r.places[0].role for r in found]
+        again, _ = _read(parse(name, change.after), expected)
+        assert [[place.role for place in r.places] for r in again] == [[p.role for p in r.places] for r in found]
         assert edit(name, change.after, _together(_wanted(again, expected["to"]))).bumps == ()
     assert told == expected["references"]
     assert skipped == expected.get("skipped", [])

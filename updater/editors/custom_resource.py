@@ -12,7 +12,9 @@ from updater.editors.embedded import embedded
 from updater.editors.gather import Apart, Spot, apart, child, entries, spot, whole
 from updater.editors.helm_values import HelmValues
 from updater.editors.kustomize import Kustomize
-from updater.model.change import Reference, Skipped
+from updater.errors import EditError
+from updater.model.change import Edit, Reference, Role, Skipped
+from updater.model.image import ImageRef
 
 _STEPS = {  # what a mapping hangs under that has an `image:`
     "tekton.dev": frozenset({"steps", "sidecars", "stepTemplate"}),
@@ -59,6 +61,14 @@ class CustomResource(Editor):
                 for source in _sources(kind, spec):
                     if (text := _text(source)) is not None:
                         yield from embedded(document, text)[0].skipped
+
+    def edit(self, reference: Reference, target: ImageRef) -> tuple[Edit, ...]:
+        """Return what to write; the `tag` of an OCIRepository cannot hold a digest as well."""
+        roles = {place.role for place in reference.places}
+        chart = bool(reference.places) and reference.places[0].value.startswith(_OCI)
+        if chart and target.digest and Role.TAG in roles and Role.DIGEST not in roles:
+            raise EditError(f"{reference.file}:{reference.line}: there is no ref.digest, and ref.tag holds none")
+        return super().edit(reference, target)
 
     def _source(self, document: Document, part: Part, source: Mapping) -> Iterator[Reference]:
         helm = child(source, "helm")

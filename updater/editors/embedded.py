@@ -86,7 +86,7 @@ def embedded(document: Document, node: Scalar) -> tuple[Document, str]:
             if isinstance(one, Scalar) and one.inner:
                 one.inner = (where.out(one.inner[0]), where.out(one.inner[1])) if where else None
             one.line = first + one.line - 1 if where else node.line
-    skipped = tuple(replace(skip, line=first + max(skip.line, 1) - 1) for skip in inner.skipped)
+    skipped = tuple(replace(skip, line=node.line, why=f"in this text: {skip.why}") for skip in inner.skipped)
     return Document(document.path, document.text, inner.parts, skipped), why
 
 

@@ -141,7 +141,7 @@ def explicitly(item: Item, document: Document, canonical: Callable[[ImageRef], I
         if isinstance(one, Reference) and matches(item, canonical(one.image).name):
             found.append(replace(one, claims=(item.name,)))
         elif isinstance(one, Reference):
-            found.append(replace(one, unwritable=f"names {one.image.name}, its item {item.name} tracks {item.image}"))
+            found.append(replace(one, unwritable=f"names {one.image.name}, and {item.name} tracks {item.image}"))
         else:
             found.append(one)
     if not found and any(glob.lstrip("/") == document.path for glob in item.paths):
