@@ -162,3 +162,49 @@ def test_splice() -> None:
 def test_a_refusal_is_known_before_the_file_is_touched(text: str, target: tuple[str, str], why: str) -> None:
     (reference,) = references(parse("v.yaml", text))
     assert refusal(reference, reference.image.at(*target)) == why
+
+
+def _application(values: str) -> str:
+    return f"apiVersion: argoproj.io/v1alpha1\nkind: Application\nspec:\n  source:\n    helm:\n      values: {values}"
+
+
+LITERAL = _application("|\n        image: {repository: acme/api, tag: v1}\n        # tag: v1\n")
+
+
+def test_only_the_bytes_in_an_embedded_document_change() -> None:
+    assert edit("v.yaml", LITERAL, _wanted(LITERAL, "1.10")).after == LITERAL.replace(", tag: v1", ', tag: "1.10"')
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        pytest.param(LITERAL.replace("{repository", "{Repository"), id="the same characters elsewhere"),
+        pytest.param(LITERAL.replace("tag: v1}", "tag: v2}"), id="another tag"),
+        pytest.param(LITERAL.replace("|\n", "|-"), id="another text"),
+        pytest.param(LITERAL.replace(": |\n        i", ": >\n        i"), id="folded now"),
+    ],
+)
+def test_an_embedded_document_that_changed_is_not_written(now: str) -> None:
+    wanted = _wanted(LITERAL, "v3")
+    if now == LITERAL.replace("{repository", "{Repository"):
+        assert edit("v.yaml", now, wanted).after.count("v3") == 1  # its scalars are what they were
+        return
+    with pytest.raises(EditError):
+        edit("v.yaml", now, wanted)
+
+
+def test_quotes_in_quotes_are_refused() -> None:
+    """1.10 needs quotes, which would end those around the document: nothing is half written."""
+    text = _application('"{image: {repository: acme/api, tag: v1}}"\n')
+    with pytest.raises(EditError, match=r"there would be broken YAML|would alter more"):
+        edit("v.yaml", text, _wanted(text, "1.10"))
+    assert edit("v.yaml", text, _wanted(text, "v2")).after == text.replace("tag: v1", "tag: v2")
+
+
+def test_other_values_are_written_beside() -> None:
+    text = "version: 1.2.3\nimage: acme/api:v1\n"
+    place = Place(Role.TAG, 9, 14, 1, "1.2.3")
+    change = edit("v.yaml", text, _wanted(text, "v2"), {place: "1.2.4"})
+    assert (change.after, len(change.bumps)) == ("version: 1.2.4\nimage: acme/api:v2\n", 1)
+    with pytest.raises(EditError, match=r"'1\.2\.3' is not there any more"):
+        edit("v.yaml", text.replace("1.2.3", "1.2.9"), (), {place: "1.2.4"})

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from updater.model.stream import BREAKS, Broken, Span, events
 
 MAX_COMMENT = 1024  # characters of a comment that are read
+MAX_ABOVE = 10  # lines of comments above a value
 _BREAK = re.compile(rf"\r\n|[{BREAKS}]")
 _HASH = re.compile(rf"(?<![^ \t\ufeff{BREAKS}])#")
 
@@ -41,13 +42,9 @@ def comments(text: str, span: Span, hint: re.Pattern[str]) -> Iterator[Comment]:
     lines, tokens = lines_of(text), _tokens(text, span)
     starts = [start for start, _, _ in tokens]
     begins = [start for start, _ in lines]
-    done = -1
-    for match in hint.finditer(text):
-        number = bisect_right(begins, match.start()) - 1
-        if number == done:
-            continue
+    for number in dict.fromkeys(bisect_right(begins, match.start()) - 1 for match in hint.finditer(text)):
         start, end = lines[number]
-        for sign in _HASH.finditer(text, start, match.start()):
+        for sign in _HASH.finditer(text, start, end):
             at = sign.start()
             token = tokens[bisect_right(starts, at) - 1] if starts and starts[0] <= at else (0, 0, "")
             inside = token[0] < at < token[1]
@@ -56,7 +53,6 @@ def comments(text: str, span: Span, hint: re.Pattern[str]) -> Iterator[Comment]:
             header = inside and token[0] >= start  # the comment behind a `|` is one
             said = text[at + 1 : min(end, at + MAX_COMMENT)].strip()
             yield Comment(number, said, not text[start:at].strip(" \t\ufeff"), inside and not header)
-            done = number
             break
 
 
@@ -70,8 +66,8 @@ def _tokens(text: str, span: Span) -> list[tuple[int, int, str]]:
 
 
 def below(number: int, text: str, lines: list[tuple[int, int]]) -> int:
-    """The first line below a comment that is none itself."""
-    number += 1
-    while number < len(lines) and text[slice(*lines[number])].lstrip(" \t").startswith("#"):
-        number += 1
-    return number
+    """The first line below a comment that is none itself; few comments stand above a value."""
+    for under in range(number + 1, min(number + MAX_ABOVE, len(lines))):
+        if not text[slice(*lines[under])].lstrip(" \t").startswith("#"):
+            return under
+    return len(lines)

@@ -58,7 +58,7 @@ def steps(path: str) -> tuple[Step, ...]:
             raise ValueError(_EXPECTED)
         found.append(_step(match))
         at = match.end()
-    if not found or found[-1].field:
+    if not found or found[-1].field or path.startswith("."):
         raise ValueError(_EXPECTED)
     return tuple(found)
 
