@@ -15,8 +15,66 @@ GIT_HOST = "git_hosts:\n  - {host: git.example.com, %s}\n"
 WINDOW = "windows: [{%s}]"
 LATER = ", which is not supported yet"
 
+TWO = "images:\n  - {image: ghcr.io/acme/api, replaces: [r.io/old]}\n  - {image: %s}\n"
+
 TABLE = [
     # what, the file with § before the mistake, where, found, expected (* = contains)
+    (
+        "a former name that is tracked",
+        "images:\n  - {image: r.io/old}\n  - {image: r.io/a, replaces: [§r.io/old]}\n",
+        "images[1].replaces[0]",
+        "*'r.io/old', which is tracked under this name (at updater.yaml:2:6)",
+        "a name that no image has any more",
+    ),
+    (
+        "a former name that is its own",
+        "images:\n  - {image: nginx, replaces: [§docker.io/library/nginx]}\n",
+        "images[0].replaces[0]",
+        "*which is tracked under this name (at updater.yaml:2:6)",
+        "a name that no image has any more",
+    ),
+    (
+        "a former name of two",
+        TWO % "ghcr.io/b, replaces: [§r.io/old]",
+        "images[1].replaces[0]",
+        "*'r.io/old' as a former name of a second image (first at updater.yaml:2:42)",
+        "a former name of one image",
+    ),
+    (
+        "a former name of two by an alias",
+        "registries: [{host: r.io, aliases: [r2.io]}]\n" + TWO % "ghcr.io/b, replaces: [§r2.io/old]",
+        "images[1].replaces[0]",
+        "*'r.io/old' as a former name of a second image",
+        "a former name of one image",
+    ),
+    (
+        "a former name that is a pattern",
+        IMAGE % "replaces: [§r.io/*]",
+        "images[0].replaces[0]",
+        "'r.io/*'",
+        "the name of one image, without * and ?",
+    ),
+    (
+        "a former name with a tag",
+        IMAGE % "replaces: [§r.io/old:1]",
+        "images[0].replaces[0]",
+        "*r.io/old:1",
+        "*without tag and digest",
+    ),
+    (
+        "former names of a pattern",
+        "images:\n  - {image: r.io/a/*, replaces: §[r.io/old]}\n",
+        "images[0].replaces",
+        "former names of a pattern",
+        "one image",
+    ),
+    (
+        "former names of an item",
+        IMAGE % "update: [{§replaces: [r.io/old]}]",
+        "images[0].update[0].replaces",
+        "unknown key `replaces`",
+        "*one of branch",
+    ),
     ("unknown key at the top", "§dta: x\n", "dta", "unknown key `dta`", "`data`"),
     ("unknown key that resembles none", "log: {§zzz: 1}\n", "log.zzz", "unknown key `zzz`", "one of format, level"),
     ("unknown key with a dot", "log: {§a.level: 1}\n", "log.a.level", "unknown key `a.level`", "`level`"),

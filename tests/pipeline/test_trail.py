@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from updater.git.log import Logged, trailers
-from updater.messages.commits import commit_message
+from updater.messages.commits import Place, commit_message, places
 from updater.model.change import Bump
 from updater.pipeline.trail import DEPTH, FLAP_WINDOW, NOTHING, Trail
 
@@ -145,7 +145,7 @@ PREVIOUS: dict[str, tuple[Sequence[Logged], str, str | None]] = {
         "1.3",
     ),
     "nothing: a person wrote it": ([ours(bump("1.4", "1.5"))], "1.6", None),
-    "nothing: there was none": ([ours(bump("-", "1.5"))], "1.5", None),
+    "nothing: there was none": ([ours(bump("-", "1.5"))], "1.5", "-"),
     "with its digest": ([ours(bump(f"1.4@{DIGEST}", f"1.5@{SECOND}"))], f"1.5@{SECOND}", f"1.4@{DIGEST}"),
 }
 
@@ -175,3 +175,51 @@ def test_a_commit_that_is_not_ours_says_nothing(text: str) -> None:
 def test_a_hold_without_an_exact_end_holds_nothing(until: str) -> None:
     text = f"S\n\nImage-Update: {API} 1.5 -> 1.4\nImage-Hold: {API} until {until}\n"
     assert Trail([ours(text=text, files=[FILE])]).of(FILE, API, NOW).held_until is None
+
+
+OLD = "r.io/old/api"
+RENAMED = Bump(FILE, 3, API, API, "1.4", "1.5", None, "why", former=OLD)
+ALONE = Bump(FILE, 3, API, API, "1.5", "1.5", None, "why", former=OLD)
+BACK = Bump(FILE, 3, API, OLD, "1.5", "1.4", None, "why", former=API)
+AGAINST = Bump(FILE, 3, OLD, OLD, "1.5", "1.5", None, "why", former=API)
+LOST = "S\n\nImage-Update: ghcr.io/acme/api 1.5 -> 1.5\n"
+FAR = FLAP_WINDOW / timedelta(hours=1) + 1
+UNDONE: dict[str, tuple[Sequence[Logged], str | None]] = {
+    "nothing": ([], None),
+    "an update under the former name": ([ours(bump("1.3", "1.4", image=OLD))], None),
+    "a person put the name back": ([ours(RENAMED)], "human_rollback"),
+    "and another version": ([ours(bump("1.5", "1.6")), ours(RENAMED, hours=1)], "human_rollback"),
+    "the name alone": ([ours(ALONE)], "human_rollback"),
+    "in a squash without its lines": ([ours(text=LOST, files=[FILE])], "human_rollback"),
+    "in another file": ([ours(RENAMED, files=[OTHER])], None),
+    "a rollback": ([ours(BACK, until=HOLD), ours(RENAMED, hours=1)], None),
+    "another updater": ([ours(AGAINST), ours(RENAMED, hours=1)], "flapping"),
+    "another updater, long ago": ([ours(AGAINST, hours=FAR), ours(RENAMED, hours=FAR)], "human_rollback"),
+}
+
+
+@pytest.mark.parametrize(("commits", "expected"), UNDONE.values(), ids=UNDONE.keys())
+def test_who_put_a_former_name_back(commits: Sequence[Logged], expected: str | None) -> None:
+    assert Trail(commits).of(FILE, API, NOW, "1.4", OLD).undone == expected
+    assert Trail(commits).of(FILE, API, NOW, "1.4").undone is None
+
+
+def test_a_name_that_changed_leaves_no_version() -> None:
+    assert Trail([ours(ALONE)]).of(FILE, API, NOW, "1.5").left == frozenset()
+    assert Trail([ours(RENAMED)]).of(FILE, API, NOW, "1.5").left == {"1.4"}
+
+
+def test_what_happened_under_the_former_name_counts_while_git_has_it() -> None:
+    commits = [ours(bump("1.5", "1.4", image=OLD), until=HOLD), ours(bump("1.4", "1.5", image=OLD), hours=1)]
+    past = Trail(commits).of(FILE, API, NOW, "1.4", OLD)
+    assert (past.wrote, past.held_until) == ("1.4", HOLD)
+    assert Trail(commits).of(FILE, API, NOW, "1.4") == NOTHING
+
+
+def test_a_line_with_two_names_is_read_back() -> None:
+    message = commit_message([RENAMED, Bump(FILE, 5, API, API, f"@{DIGEST}", f"1.5@{SECOND}", None, "why", former=OLD)])
+    assert f"- {OLD}:1.4 -> {API}:1.5 in {FILE}:3\n- {OLD}@{DIGEST} -> {API}:1.5@{SECOND} in {FILE}:5\n" in message
+    assert places(message) == (
+        Place(API, "1.4", "1.5", FILE, 3, OLD),
+        Place(API, f"@{DIGEST}", f"1.5@{SECOND}", FILE, 5, OLD),
+    )

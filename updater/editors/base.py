@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import ClassVar
 
+from updater.editors import naming
 from updater.editors.document import Alias, Document, Mapping, Node, Part, Scalar, Sequence, uncollected
 from updater.editors.scalar import is_text, spell
 from updater.editors.sharing import tangle, users
 from updater.errors import EditError
 from updater.model.change import Edit, Place, Reference, Role, Skipped, Style
-from updater.model.image import DOCKER_HUB, ImageRef, is_digest, is_tag, split
+from updater.model.image import ImageRef, is_digest, is_tag, split
 from updater.plugins import Member, members
 
 TEMPLATE = re.compile(r"\{\{|\$[({A-Za-z_]")  # Helm and Jinja, shells, Compose, envsubst, make
 _STYLES = {"": Style.PLAIN, "'": Style.SINGLE, '"': Style.DOUBLE}
 _BLOCKS = frozenset("|>")
 TEMPLATED = "the tag comes from a template"
-NAMES = frozenset({Role.REPOSITORY, Role.REGISTRY})  # places that are written only where an image gets another name
 _PLAIN_TAGS = (None, "!", "tag:yaml.org,2002:str")
 _KUSTOMIZE = "kustomize.config.k8s.io/"
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
@@ -51,8 +51,8 @@ class Editor(Member):
 
         Raises EditError where it cannot be said: a tag and a digest never part.
         """
-        if reference.unwritable:
-            raise EditError(f"{reference.file}:{reference.line}: {reference.unwritable}")
+        if why := reference.unwritable or naming.missing(reference):
+            raise EditError(f"{reference.file}:{reference.line}: {why}")
         wanted = ((place, self._value(place, reference, target)) for place in reference.places)
         return tuple(
             Edit(place.start, place.end, spell(value, place.style, place.prefix), place.lead)
@@ -65,11 +65,10 @@ class Editor(Member):
         digest = next((other for other in reference.places if other.role is Role.DIGEST), None)
         match place.role:
             case Role.REPOSITORY | Role.REGISTRY:
-                return _name(place, reference) if reference.rename else None
+                return naming.part(place, reference)
             case Role.IMAGE:
-                name = reference.rename.new if reference.rename else reference.spelled
                 tag = f":{target.tag}" if target.tag else ""
-                return f"{name}{tag}{f'@{target.digest}' if target.digest else ''}"
+                return f"{naming.whole(reference)}{tag}{f'@{target.digest}' if target.digest else ''}"
             case Role.TAG:
                 if target.tag is None:
                     raise EditError(f"{at}: a digest without a tag has no place here")
@@ -78,28 +77,6 @@ class Editor(Member):
                 if target.digest is None and place.value:
                     raise EditError(f"{at}: there is a digest here, and none is known for the new tag")
                 return target.digest
-
-
-def _name(place: Place, reference: Reference) -> str:
-    """Return what a place says of the new name, which may stand in one scalar or have its registry in another."""
-    if reference.fixed:
-        raise EditError(f"{reference.file}:{place.line}: its name cannot be changed: {reference.fixed}")
-    assert reference.rename is not None
-    new = reference.rename.new
-    said = {other.role: other.value for other in reference.places}
-    host = said.get(Role.REGISTRY, "").rstrip("/")
-    first, _, rest = new.partition("/")
-    if not host:
-        return new
-    if new.startswith(f"{host}/"):
-        registry, rest = host, new[len(host) + 1 :]
-    elif rest and ("." in first or ":" in first or first == "localhost"):
-        registry = first
-    else:
-        registry, rest = DOCKER_HUB, new
-    if place.role is Role.REGISTRY:
-        return place.value if registry == host else registry
-    return f"{registry}/{rest}" if said[Role.REPOSITORY].startswith(f"{host}/") else rest
 
 
 @cache
@@ -118,10 +95,10 @@ def references(
     Those that were `told` before come first, and keep what is theirs.
     """
     found = list(told)
-    taken = {place.at for reference in found for place in reference.places}
+    taken = {place.at for one in found for place in one.places if place.role is not Role.REGISTRY}
     for editor in automatic() if editors is None else editors:
         for reference in editor.find(document):
-            places = {place.at for place in reference.places}
+            places = {place.at for place in reference.places if place.role is not Role.REGISTRY}
             if taken.isdisjoint(places):
                 taken |= places
                 found.append(reference)
@@ -146,7 +123,7 @@ def _strangers(found: list[Reference]) -> Callable[[Reference], Reference]:
 
 def _shared(reference: Reference) -> Iterator[Place]:
     """The places that others read too, of those that are ever written."""
-    return (place for place in reference.places if place.users and place.role not in NAMES)
+    return (place for place in reference.places if place.users and place.role not in naming.NAMES)
 
 
 def is_kustomization(document: Document, part: Part) -> bool:

@@ -143,9 +143,12 @@ def _behind(at: Spot | None) -> tuple[str, str]:
 
 def _reference(document: Document, editor: str, parts: Apart, at: Mapped[Role, Spot], why: str = "") -> Reference:
     places: list[Place] = []
+    fixed = ""
     for role, one in at.items():
         places.append(place(role, one.node))
-        if role is not Role.REPOSITORY:
+        if role is Role.REPOSITORY:
+            fixed = obstacle(document, one.node, one.holder)
+        else:
             why = why or obstacle(document, one.node, one.holder)
     line = next((one.line for one in places if one.role is not Role.REPOSITORY), places[0].line)
-    return Reference(document.path, line, parts.image, parts.spelled, editor, tuple(places), why)
+    return Reference(document.path, line, parts.image, parts.spelled, editor, tuple(places), why, fixed=fixed)

@@ -81,9 +81,12 @@ class HelmValues(Editor):
         tag, digest = (_beside(holder, key, part, beside=beside) for part in ("tag", "digest"))
         name = holder.values[key]
         if (tag is None and digest is None) or version != (None, None) or reference.unwritable:
-            return replace(reference, image=image.at(*version))
+            fixed = "" if spelled == reference.spelled else "its registry stands elsewhere"
+            return replace(reference, image=image.at(*version), fixed=fixed)
         assert isinstance(name, Scalar | Alias)
-        return scattered(document, self.kind, Scattered(holder, name, spelled, tag, digest, _APP_VERSION))
+        fixed = "" if is_empty(holder.values.get("registry")) else "its registry stands in `registry`, for others too"
+        parts = Scattered(holder, name, spelled, tag, digest, _APP_VERSION, fixed=fixed)
+        return scattered(document, self.kind, parts)
 
     def _dotted(self, document: Document, holder: Mapping, prefix: str, host: str) -> Reference | None:
         """Read `web.image.repository` and the keys beside it that begin alike."""
@@ -92,7 +95,7 @@ class HelmValues(Editor):
         if not isinstance(name, Scalar | Alias) or (tag is None and digest is None):
             return None
         spelled = _joined(registry, value_of(name) or "", host)
-        return scattered(document, self.kind, Scattered(holder, name, spelled, tag, digest, _APP_VERSION))
+        return scattered(document, self.kind, Scattered(holder, name, spelled, tag, digest, _APP_VERSION, registry))
 
 
 def _beside(holder: Mapping, key: str, part: str, *, beside: bool) -> Node | None:

@@ -109,7 +109,7 @@ def apart(wanted: Sequence[Wanted]) -> dict[int, str]:
     A shared scalar is written where all who read it are among these, and want the same of it.
     """
     said = {
-        index: (one.reference, {change.start: change.new for change in _edits(one.reference, one.target)})
+        index: (one.reference, _changes(one))
         for index, one in enumerate(wanted)
         if any(place.users for place in one.reference.places)
     }
@@ -130,12 +130,16 @@ def apart(wanted: Sequence[Wanted]) -> dict[int, str]:
         said = {index: one for index, one in said.items() if index not in stuck}
 
 
-def _edits(reference: Reference, target: ImageRef) -> tuple[Edit, ...]:
-    """What it takes to write a reference; nothing where it cannot be written."""
+def _changes(one: Wanted) -> dict[int, str]:
+    """What it takes to write a reference, by where it stands; nothing where it cannot be written."""
+    if one.tokens:
+        places = zip(one.reference.places, one.tokens, strict=True)
+        return {place.start: token for place, token in places if token.strip("'\"") != place.value}
     try:
-        return _editor(reference.editor).edit(reference, target)
+        edits = _editor(one.reference.editor).edit(one.reference, one.target)
     except EditError:
-        return ()
+        return {}
+    return {change.start: change.new for change in edits}
 
 
 def splice(text: str, edits: Sequence[Edit], offset: int = 0) -> str:

@@ -16,7 +16,8 @@ from pathspec import GitIgnoreSpec
 
 from updater.config.images import Item
 from updater.config.registries import RegistrySettings, respelled
-from updater.editors.base import NAMES, automatic, references
+from updater.editors import naming
+from updater.editors.base import automatic, references
 from updater.editors.document import Document, Words, parse
 from updater.editors.marker import Marker, Meant
 from updater.model.change import Reference, Rename, Skipped
@@ -119,7 +120,7 @@ class Finder:
                 if isinstance(one, Skipped):
                     skipped.append(one)
                     continue
-                starts = [place.at for place in one.places if place.role not in NAMES]
+                starts = [place.at for place in one.places if place.role not in naming.NAMES]
                 first = next((by_start[start] for start in starts if start in by_start), None)
                 if first is None:
                     by_start |= dict.fromkeys(starts, len(told))
@@ -218,7 +219,7 @@ class Owners:
 
     def _renamed(self, reference: Reference, item: Item) -> Reference:
         image, name = item.exact, reference.image.name
-        if image is None or name == image.name:
+        if image is None or name not in item.replaces:
             return reference
         spelled = respelled(self._registries, reference.spelled, image.name, item.image)
         ours = image.at(reference.image.tag, reference.image.digest)

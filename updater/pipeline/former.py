@@ -45,6 +45,7 @@ class Formers:
         pairs = [
             Former(old, tokens(text, old))
             for old, new in zip(before, after, strict=True)
+            if not any(place.lead for place in old.places)
             if _looks(new) == _looks(reference) and old.image.version == step.old and _roles(old) == _roles(new)
         ]
         if len({(one.reference.spelled, one.tokens) for one in pairs}) == 1:
@@ -60,7 +61,7 @@ class Formers:
         stood = [
             Former(one, tokens(text, one))
             for one in before
-            if one.image.version == step.old
+            if one.image.version == step.old and not any(place.lead for place in one.places)
             if (one.editor, one.spelled, _roles(one)) == (reference.editor, reference.spelled, _roles(reference))
         ]
         if len({one.tokens for one in stood}) > 1:

@@ -134,11 +134,13 @@ class Trail:
 
         Rollbacks do not count: after one the way leads further back, not forth again.
         """
-        for step in self._of(file, image, former):
-            name = self._full(step.spelled) if step.former else step.image
-            if step.new == current and step.held is None and step.old != "-" and name == (former or image):
-                return step
-        return None
+        found = [
+            step
+            for step in self._of(file, image, former)
+            if step.new == current and step.held is None
+            if (former or image) == (self._full(step.spelled) if step.former else step.image)
+        ]
+        return next((step for step in found if step.old != "-"), next(iter(found), None))
 
     def found(self, file: str, image: str, tag: str, former: str = "") -> Step | None:
         """Return our latest commit that found a tag in a file, under the name that Git has now; None where none did."""
