@@ -131,6 +131,25 @@ def test_a_name_that_kustomize_matches_by_stays(lab: Lab) -> None:
     assert lab.show("fleet", "kustomization.yaml") == LONE
 
 
+def test_a_name_that_a_kustomization_finds_stays_in_its_resources(lab: Lab) -> None:
+    """Else the kustomization would find nothing any more, and the tag of the resource would run."""
+    files = {"base/a.yaml": pod("HOST/old/api:1.0.0"), "other.yaml": "image: HOST/old/api:1.0.0\n"}
+    mapped = KUSTOMIZATION.replace("name: api", "name: HOST/old/api")
+    report = lab.cycle(fleet(lab, files | {"kustomization.yaml": mapped}, "1.0.0", "1.1.0"))
+    assert sorted((row.reference.file, row.outcome.value) for row in report.rows if row.reference) == [
+        ("base/a.yaml", "held"),
+        ("kustomization.yaml", "updated"),
+        ("other.yaml", "held"),
+    ]
+    assert {row.why.partition("kustomize ")[2] for row in report.rows if row.outcome.value == "held"} == {
+        "finds it by this name, see kustomization.yaml:5"
+    }
+    assert lab.show("fleet", "base/a.yaml") == files["base/a.yaml"]
+    assert lab.show("fleet", "kustomization.yaml") == mapped.replace("'HOST/old", "'HOST/acme").replace(
+        "1.0.0", "1.1.0"
+    )
+
+
 @pytest.mark.parametrize(
     ("policy", "tags"), [("", ["1.0.0", "1.1.0"]), ("", ["1.0.0"]), (", policy: {kind: digest, tag: 1.0.0}", ["1.0.0"])]
 )

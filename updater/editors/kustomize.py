@@ -52,7 +52,10 @@ class Kustomize(Editor):
         fixed = "the entry has no newName, and kustomize finds by `name` what it replaces" if matched else ""
         parts = Scattered(entry, name, value_of(name) or "", tag, digest, "the entry has no newTag", fixed=fixed)
         reference = scattered(document, self.kind, parts)
-        if reference is None or not (is_empty(tag) and is_empty(digest)):
+        if reference is None:
+            return None
+        reference = replace(reference, finds=value_of(entry.values.get("name")) or "")
+        if not (is_empty(tag) and is_empty(digest)):
             return reference
         gap = _empty(document, entry) if "newTag" in entry.values else _after(document, entry)
         return replace(reference, places=(*reference.places, gap), unwritable="") if gap else reference

@@ -83,6 +83,7 @@ class Reference:
     and is empty where it can; without `places` nothing is there to be changed; `fixed` says likewise of its name.
     `claims` are the names of the items, or of the images, that an explicit place or a marker gives it to: none but
     these own it. Where Git has a former name, `image` is what replaces it, and `rename` is what is to be written.
+    `finds` is the name in other files that it stands in for, as kustomize does it.
     """
 
     file: str
@@ -95,6 +96,7 @@ class Reference:
     claims: tuple[str, ...] = ()
     fixed: str = ""
     rename: Rename | None = None
+    finds: str = ""
 
     @property
     def fills(self) -> bool:

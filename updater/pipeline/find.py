@@ -8,7 +8,7 @@ What an item finds by its own editor is its own; such an item has nothing else.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -224,6 +224,18 @@ class Owners:
         spelled = respelled(self._registries, reference.spelled, image.name, item.image)
         ours = image.at(reference.image.tag, reference.image.digest)
         return replace(reference, image=ours, rename=Rename(name, spelled))
+
+
+def settled(owned: Iterable[Owned]) -> Iterator[Owned]:
+    """Yield references, where a name that a kustomization finds is not to change: else it would find nothing there."""
+    every = tuple(owned)
+    found = {one.reference.finds: f"{one.reference.file}:{one.reference.line}" for one in every if one.reference.finds}
+    for one in every:
+        at = found.get(one.reference.spelled)
+        if one.reference.rename and at and not one.reference.finds:
+            yield replace(one, reference=replace(one.reference, fixed=f"kustomize finds it by this name, see {at}"))
+        else:
+            yield one
 
 
 def matches(item: Item, name: str) -> bool:

@@ -19,7 +19,7 @@ from updater.model.change import Skipped
 from updater.model.commit import Commit
 from updater.model.pull_request import PullRequest
 from updater.pipeline.facts import Memory
-from updater.pipeline.find import File, Finder, Owned, Owners
+from updater.pipeline.find import File, Finder, Owned, Owners, settled
 from updater.pipeline.scan import RegistryOf
 from updater.pipeline.trail import DEPTH, Trail
 from updater.secrets import SecretError
@@ -148,7 +148,7 @@ def look(world: World, branch: Branch, *, everything: bool = False) -> Checkout:
         tuple(files.values()), wants, clone.read, owners.explicit
     )
     origin = f"{branch.repository.name} {head.branch} {head.revision}"
-    owned = tuple(replace(owners.assign(reference), origin=origin) for reference in found.references)
+    owned = tuple(settled(replace(owners.assign(reference), origin=origin) for reference in found.references))
     world.looks[key] = checkout = Checkout(branch, head, files, owned, found.skipped)
     return checkout
 
