@@ -156,7 +156,7 @@ class _Plain(HTTPConnection):
         return _connect(self)
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        _begin(self)
+        begin(self)
         super().putrequest(*args, **kwargs)
 
 
@@ -167,11 +167,12 @@ class _Tls(HTTPSConnection):
         return _connect(self)
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        _begin(self)
+        begin(self)
         super().putrequest(*args, **kwargs)
 
 
-def _begin(connection: _Plain | _Tls) -> None:
+def begin(connection: _Plain | _Tls) -> None:
+    """Note that a request begins on a connection. Raises OSError where its exchange was cut."""
     connection.used = time.monotonic()
     if _here.exchange is not None and connection.sock is not None:
         _here.exchange.uses(connection.sock)
@@ -184,18 +185,33 @@ def _fresh(connection: Any) -> Any:
     return connection
 
 
-class _PlainPool(urllib3.HTTPConnectionPool):
+class Pool(urllib3.HTTPConnectionPool):
+    """The connections to one server that nobody uses now."""
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        return _fresh(super()._get_conn(timeout))
+
+    def kept(self) -> Any:
+        """Return a connection that is open, None where there is none; to be given `back`."""
+        connection = self._get_conn()
+        if not connection.is_closed:
+            return connection
+        self._put_conn(connection)
+        return None
+
+    def back(self, connection: Any, *, usable: bool) -> None:
+        """Take back what `kept` returned."""
+        if not usable:
+            connection.close()
+        self._put_conn(connection)
+
+
+class _PlainPool(Pool):
     ConnectionCls = _Plain
 
-    def _get_conn(self, timeout: float | None = None) -> Any:
-        return _fresh(super()._get_conn(timeout))
 
-
-class _TlsPool(urllib3.HTTPSConnectionPool):
+class _TlsPool(Pool, urllib3.HTTPSConnectionPool):
     ConnectionCls = _Tls
-
-    def _get_conn(self, timeout: float | None = None) -> Any:
-        return _fresh(super()._get_conn(timeout))
 
     def _validate_conn(self, conn: Any) -> None:
         # As urllib3 has it, without its warning where the kubeconfig says that nobody verifies: we say so once.
@@ -203,4 +219,4 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
             conn.connect()
 
 
-POOLS: dict[str, type[urllib3.HTTPConnectionPool]] = {"http": _PlainPool, "https": _TlsPool}
+POOLS: dict[str, type[Pool]] = {"http": _PlainPool, "https": _TlsPool}

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 import certifi
@@ -34,7 +35,8 @@ from urllib3.exceptions import (
 )
 
 from updater import __version__
-from updater.cluster.sockets import POOLS, Exchange, TlsSocket
+from updater.cluster.kept import BUFFER, answered, spelled
+from updater.cluster.sockets import POOLS, Exchange, Pool, TlsSocket, begin
 from updater.errors import UpdaterError
 from updater.secrets import remember
 
@@ -106,16 +108,23 @@ class Wire:
         self._connections = connections
         # A proxy wants to hear the whole address; through a tunnel, as to the server itself, the path is enough.
         plain_proxy = server.proxy and server.url.startswith("http:")
-        self._base = server.url.rstrip("/") if plain_proxy else urlsplit(server.url).path.rstrip("/")
+        parts = urlsplit(server.url)
+        self._base = server.url.rstrip("/") if plain_proxy else parts.path.rstrip("/")
+        usual = parts.port in {None, 443 if parts.scheme == "https" else 80}
+        address = parts.netloc.rpartition("@")[2]
+        self._host = "" if plain_proxy else address.rpartition(":")[0] if usual and parts.port else address
         self._lock = threading.Lock()
         self._rest: RESTClientObject | None = None
-        self._pool: urllib3.HTTPConnectionPool | None = None
+        self._pool: Pool | None = None
         self._identity = Identity()
         self._closed = False
 
     def send(self, request: Request, exchange: Exchange, identity: Identity) -> Answer:
         """Send one request and read its answer whole. Raises NoAnswer."""
         with _translated(exchange), exchange.bounding():
+            answer = self._again(request, exchange, identity)
+            if answer is not None:
+                return answer
             response = self._ask(request, exchange, identity)
             try:
                 announced = (response.length_remaining or 0) > request.max_bytes
@@ -124,10 +133,36 @@ class Wire:
                 exchange.done()
                 response.close()  # of one that was read to its end, the connection is back in the pool already
         if announced or len(data) > request.max_bytes:
-            raise NoAnswer(f"the answer is larger than {request.max_bytes} bytes")
+            raise _too_large(request)
         if response.length_remaining:
             raise NoAnswer("the answer was cut off", reset=True)
         return Answer(response.status, response.headers, data)
+
+    def _again(self, request: Request, exchange: Exchange, identity: Identity) -> Answer | None:
+        """Send a request over a connection that is open already; None where that does not go."""
+        target = f"{self._base}{request.path}"
+        sent = spelled(request.method, target, self._host, _headers(request), request.body) if self._host else None
+        pool = self._connections_of(identity)
+        connection = pool.kept() if sent is not None else None
+        if sent is None or connection is None:
+            return None
+        usable = False
+        try:
+            begin(connection)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before
+                connection.sock.sendall(sent)
+            with connection.sock.makefile("rb", BUFFER) as file:
+                status, headers, body, missing, usable = answered(file, request.method, request.max_bytes)
+            usable = usable and not missing
+        finally:
+            exchange.done()
+            pool.back(connection, usable=usable)
+        if len(body) > request.max_bytes:
+            raise _too_large(request)
+        if missing:
+            raise NoAnswer("the answer was cut off", reset=True)
+        _as_asked(headers)
+        return Answer(status, headers, body)
 
     @contextlib.contextmanager
     def stream(
@@ -159,26 +194,27 @@ class Wire:
             request.method,
             f"{self._base}{request.path}",
             body=request.body,
-            headers={"User-Agent": f"updater/{__version__}", "Accept-Encoding": "identity", **request.headers},
+            headers=_headers(request),
             timeout=urllib3.Timeout(exchange.left()),  # every step is bounded in sockets.py; this is the first guess
             preload_content=False,
             redirect=False,
             retries=False,
             assert_same_host=False,  # it is ours; where a proxy is asked, urllib3 takes that for the host
         )
-        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in {"", "identity"}:
+        try:
+            _as_asked(response.headers)
+        except NoAnswer:
             response.close()
-            raise NoAnswer(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
+            raise
         return response
 
-    def _connections_of(self, identity: Identity) -> urllib3.HTTPConnectionPool:
+    def _connections_of(self, identity: Identity) -> Pool:
         with self._lock:
             if self._closed:
                 raise Cut("the client is closed")
             if self._pool is None or identity != self._identity:
                 old, self._rest, self._identity = self._rest, self._connected(identity), identity
-                self._pool = self._rest.pool_manager.connection_from_url(self.server.url)
+                self._pool = cast("Pool", self._rest.pool_manager.connection_from_url(self.server.url))
                 if old is not None:
                     old.close()  # the connections that nobody uses; the others end with their requests
             return self._pool
@@ -199,6 +235,21 @@ class Wire:
         if server.url.startswith("https:"):
             rest.pool_manager.connection_pool_kw["ssl_context"] = tls_context(server, identity)
         return rest
+
+
+def _headers(request: Request) -> dict[str, str]:
+    return {"User-Agent": f"updater/{__version__}", "Accept-Encoding": "identity", **request.headers}
+
+
+def _as_asked(headers: Mapping[str, str]) -> None:
+    """Raise NoAnswer where a body is encoded."""
+    encoding = headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise NoAnswer(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
+
+
+def _too_large(request: Request) -> NoAnswer:
+    return NoAnswer(f"the answer is larger than {request.max_bytes} bytes")
 
 
 def tls_context(server: Server, identity: Identity) -> ssl.SSLContext:
