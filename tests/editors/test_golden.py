@@ -42,11 +42,11 @@ def _read(document: Document, expected: dict[str, Any]) -> tuple[list[Reference]
         editor = YamlPath.model_validate({"kind": "yaml_path"} | item["editor"])
         one = Item("item", item["image"], image, paths=(document.path,), editor=editor)
         found += explicitly(one, document, lambda ref: ref)
-    taken = {place.start for one in found if isinstance(one, Reference) for place in one.places}
-    found += [r for r in references(document, editors) if taken.isdisjoint(place.start for place in r.places)]
-    found += [*document.skipped, *(skip for editor in editors for skip in editor.unresolved(document))]
-    skipped = [f"{one.file}:{one.line} {one.why}" for one in found if isinstance(one, Skipped)]
-    return [one for one in found if isinstance(one, Reference)], skipped
+    skips = [one for one in found if isinstance(one, Skipped)]
+    skips += [*document.skipped, *(skip for editor in editors for skip in editor.unresolved(document))]
+    told = [one for one in found if isinstance(one, Reference)]
+    every = sorted(references(document, editors, told), key=lambda one: one.editor != "yaml_path")
+    return every, [f"{one.file}:{one.line} {one.why}" for one in skips]
 
 
 def _wanted(found: list[Reference], targets: dict[str, str]) -> list[Wanted]:
