@@ -14,7 +14,7 @@ RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
 
 FROM python:3.13-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates git openssh-client tini \
+ && apt-get install -y --no-install-recommends ca-certificates git gpg gpg-agent openssh-client tini \
  && rm -rf /var/lib/apt/lists/* \
  # ssh refuses to run for a user without a name
  && useradd --uid 65532 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin updater \

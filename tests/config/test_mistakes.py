@@ -536,7 +536,6 @@ def _like(text: str, wanted: str) -> bool:
 NOT_YET = [
     (IMAGE % "§verify: null", "images[0].verify"),
     ("defaults: {§verify: null}\n", "defaults.verify"),
-    (REPOSITORY % "§signing: null", "repositories[0].signing"),
     (REGISTRY % "aliases: [{name: a.example.com, §must_exist: true}]", "registries[0].aliases[0].must_exist"),
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -16,6 +16,7 @@ from updater.config.write_back import CommitSettings, Push, WriteBack, branch_na
 from updater.git.credentials.base import GitCredentials
 from updater.git.urls import Address, check_url, parse
 from updater.plugins import members, one_of
+from updater.secrets import SecretRef
 
 if TYPE_CHECKING:
     AnyCredentials = GitCredentials
@@ -111,6 +112,13 @@ class Author(Section):
     email: Line = Field("updater@localhost", description="address of author and committer")
 
 
+class SigningSettings(Section):
+    """What signs commits."""
+
+    kind: Literal["ssh", "gpg"] = Field(description="ssh: a private key of SSH; gpg: an armoured secret key of OpenPGP")
+    key: SecretRef = Field(description="secret reference of the private key, which has no passphrase")
+
+
 class GitHost(Section):
     """A login and a way for every repository below an address; of several addresses the longest counts."""
 
@@ -153,6 +161,7 @@ class RepositorySettings(Section):
     author: Author = Field(Author(), description="who commits")
     commit: CommitSettings = Field(CommitSettings(), description="how changes become commits")
     write_back: WriteBack = Field(Push(), description="how commits reach the branch")
+    signing: SigningSettings | None = Field(None, description="what signs commits; null: they are not signed")
     commit_url: CommitTemplate | None = Field(
         None, description=f"where people see a commit, with {REVISION} in it; null: guessed for the known forges"
     )

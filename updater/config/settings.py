@@ -32,7 +32,6 @@ _IMAGE = frozenset({"verify"})  # gates that later versions bring
 NOT_YET: Mapping[str, frozenset[str]] = {
     "registries[].aliases[]": frozenset({"must_exist"}),
     "registries[].credentials.kind": REGISTRY_LOGINS,
-    "repositories[]": frozenset({"signing"}),
     "defaults": _IMAGE,
     "defaults.policy.kind": POLICIES,
     "defaults.update[].policy.kind": POLICIES,

@@ -23,6 +23,7 @@ from updater.git.clone import Clone
 from updater.git.credentials.base import GitCredentials
 from updater.git.forges.base import Forge, forge_for, place_of
 from updater.git.remote import Remote
+from updater.git.signing import Signing
 from updater.model.commit import Commit
 from updater.model.event import Event
 from updater.model.image import ImageRef
@@ -254,4 +255,5 @@ def _clone(data: Path, login_of: Logins, _name: str, repository: RepositorySetti
         proxy=repository.network.proxy,
         no_proxy=repository.network.no_proxy,
     )
-    return Clone(data / "clones" / folder, remote)
+    signing = Signing(repository.signing.kind, repository.signing.key) if repository.signing else None
+    return Clone(data / "clones" / folder, remote, signing=signing)

@@ -26,6 +26,7 @@ from updater.git.commit import Author
 from updater.git.log import Logged
 from updater.git.remote import Remote
 from updater.git.runner import MAX_OUTPUT, Call, run
+from updater.git.signing import Signing
 from updater.secrets import redact
 from updater.transport import lock as locks
 from updater.transport.process import Finished
@@ -96,11 +97,14 @@ class CloneDamaged(GitError):
 
 
 class Clone:
-    """One clone of one remote in `folder`. `deadline` is in seconds, for each git process."""
+    """One clone of one remote in `folder`. `deadline` is in seconds, for each git process; `signing` is for commits."""
 
-    def __init__(self, folder: Path, remote: Remote, *, deadline: float = DEADLINE) -> None:
+    def __init__(
+        self, folder: Path, remote: Remote, *, signing: Signing | None = None, deadline: float = DEADLINE
+    ) -> None:
         self.folder = folder
         self.remote = remote
+        self._signing = signing
         self._deadline = deadline
         self._lock: int | None = None
         self._heads: tuple[Head, ...] = ()  # what was fetched last; a new clone gets them again
@@ -206,7 +210,8 @@ class Clone:
     def commit(self, base: str, files: Mapping[str, bytes], message: str, author: Author, at: datetime) -> str:
         """Write a commit on `base` with these contents, byte for byte, and return its revision. Nothing leaves.
 
-        Raises ValueError for a path that is never written: absolute, in `.git`, a symbolic link, a submodule.
+        Raises ValueError for a path that is never written: absolute, in `.git`, a symbolic link, a submodule; GitError,
+        and SecretError where it is to be signed.
         """
         if self._modes[0] != base:
             self.tree(base)
@@ -214,6 +219,8 @@ class Clone:
         text = commits.stream(folders.WORK, _hash(base), files, modes, message=message, author=author, at=at)
         call = Call(("fast-import", "--quiet", "--force", "--date-format=raw"), data=text)
         revision = self._healed(lambda: self._local(call, "commit to")).stdout.decode().strip()
+        if self._signing:
+            revision = self._signed(self._signing, revision, base, message=message, variables=author.variables(at))
         self._modes = revision, modes  # contents alone differ, for a commit on top of it
         return revision
 
@@ -441,6 +448,19 @@ class Clone:
             raise CloneDamaged(self._text("read files of", f"object {err} is damaged")) from err
         if done.code or done.cut:
             raise self._error("read files of", done, local=True)
+
+    def _signed(self, signing: Signing, revision: str, base: str, *, message: str, variables: Mapping[str, str]) -> str:
+        """Write a commit once more, with a signature; fast-import cannot sign."""
+        values, data = (f"{revision}^{{tree}}",), message.replace("\0", "").encode("utf-8", "replace")
+        call = Call(("commit-tree", "-S", "-p", base, "-F", "-"), values, data=data)
+        try:
+            with signing.access(self.folder, self._deadline) as (environment, settings):
+                done = self._run(call, environment={**variables, **environment}, settings=settings)
+        except GitError as err:
+            raise GitError(self._text("commit to", str(err))) from err
+        if done.code or done.cut:
+            raise GitError(self._text("sign a commit to", "", done))
+        return _hash(done.stdout.decode().strip())
 
     def _settle(self, branch: str, base: str, revision: str, done: Finished) -> None:
         """Nobody said what became of the branch: look where it is."""

@@ -23,8 +23,18 @@ class Author:
 
     def line(self, at: datetime) -> bytes:
         """Return `Name <email> SECONDS +0000` without what would break the line."""
+        name, email = self._clean()
+        return f"{name} <{email}> {int(at.timestamp())} +0000".encode()
+
+    def variables(self, at: datetime) -> dict[str, str]:
+        """Return the same as git's own commands read it: author and committer are one."""
+        name, email = self._clean()
+        said = {"NAME": name, "EMAIL": email, "DATE": f"@{int(at.timestamp())} +0000"}
+        return {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in said.items()}
+
+    def _clean(self) -> tuple[str, str]:
         name, email = (_UNPRINTABLE.sub("", text).strip() for text in (self.name, self.email))
-        return f"{name or 'unknown'} <{email}> {int(at.timestamp())} +0000".encode()
+        return name or "unknown", email
 
 
 def stream(

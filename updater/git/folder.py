@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import stat
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +18,7 @@ PROBATION = 600.0  # seconds between two times that a damaged clone is made anew
 REFS = "refs/updater/"
 WORK = REFS + "=work"  # our last commit, pushed or not; no quoted name of a branch holds a `=`
 WHOLE = "whole"  # a file: the remote sends files with their history, or not at all
+LOGIN = "login-"  # how the folders begin in which a key lies while ssh, or who signs, runs
 _OURS = frozenset({"HEAD", "config", "objects", "refs", "packed-refs", WHOLE})
 
 _CONFIG = """\
@@ -97,6 +101,16 @@ def sweep(folder: Path) -> None:
     strange.append(folder / REFS / "=new")
     for path in strange:
         remove(path)
+
+
+@contextlib.contextmanager
+def private(folder: Path) -> Iterator[Path]:
+    """Yield a folder in a clone that only we can read, for as long as one process needs what lies there."""
+    path = Path(tempfile.mkdtemp(prefix=LOGIN, dir=folder))  # 0700
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def ref(branch: str) -> str:

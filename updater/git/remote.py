@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from updater.errors import ForgeError, GitError
+from updater.git import folder as folders
 from updater.git.credentials.base import GitCredentials, Login
 from updater.git.urls import Address, check_url, parse
 from updater.secrets import SecretRef
 from updater.transport.trust import bundle
 
-LOGIN = "login-"  # how the folders begin in which a key lies while ssh runs
 CONNECT = 10  # seconds for ssh to connect, and between signs of life
 
 _SSH = (
@@ -100,7 +98,7 @@ class Remote:
             text = bundle(self.ca_file)
         except (OSError, ValueError) as err:
             raise GitError(f"{self.name}: the CA file {self.ca_file} cannot be used: {err}") from err
-        with _private(folder) as private:
+        with folders.private(folder) as private:
             (private / "ca.pem").write_text(text)
             yield {"http.sslCAInfo": str(private / "ca.pem")}
 
@@ -122,23 +120,13 @@ def check_login(url: str, credentials: GitCredentials | None) -> None:
 @contextlib.contextmanager
 def _key_files(folder: Path, login: Login) -> Iterator[str]:
     """Write key and host keys into a private folder for as long as ssh needs them; yield the ssh command."""
-    with _private(folder) as private:
+    with folders.private(folder) as private:
         key, hosts = private / "key", private / "known_hosts"
         for path, text in ((key, login.private_key), (hosts, login.known_hosts)):
             path.touch(mode=0o600)
             path.write_text(text)
         options = [f"IdentityFile={_quoted(key)}", f"UserKnownHostsFile={_quoted(hosts)}"]
         yield shlex.join([*_SSH, *(part for option in options for part in ("-o", option))])
-
-
-@contextlib.contextmanager
-def _private(folder: Path) -> Iterator[Path]:
-    """Yield a folder that only we can read, for as long as one process needs it."""
-    private = Path(tempfile.mkdtemp(prefix=LOGIN, dir=folder))  # 0700
-    try:
-        yield private
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
 
 
 def _quoted(path: Path) -> str:

@@ -19,7 +19,9 @@ from typing import cast
 from updater.errors import GitError
 from updater.transport import process
 
-COMMANDS = frozenset({"cat-file", "fast-import", "fetch", "log", "ls-remote", "ls-tree", "push", "repack"})
+COMMANDS = frozenset(
+    {"cat-file", "commit-tree", "fast-import", "fetch", "log", "ls-remote", "ls-tree", "push", "repack"}
+)
 MAX_OUTPUT = 64 << 20  # bytes of what a command prints; the tree of a repository with 500,000 files
 NO_HOME = "/dev/null"  # neither ~/.gitconfig nor ~/.netrc
 
