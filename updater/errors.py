@@ -80,7 +80,11 @@ class PushRejected(GitError):
 
 
 class PushRefused(GitError):
-    """The remote read our commit and would not have it; trying the same again is useless."""
+    """The remote read our commit and would not have it; trying the same again before `retry_at` is useless."""
+
+    def __init__(self, message: str, *, retry_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.retry_at = retry_at
 
 
 class ForgeError(UpdaterError):

@@ -13,6 +13,7 @@ from updater.messages.commits import Wording, commit_message
 from updater.model.change import Bump, Change, Place, Reference
 from updater.model.commit import Commit
 from updater.model.decision import Reason
+from updater.pipeline import refused
 from updater.pipeline.edit import Wanted, apart, edit
 from updater.pipeline.find import REGULAR
 from updater.pipeline.look import PUSH_WAIT_CAP, Checkout, World, look
@@ -179,11 +180,13 @@ def land(
 def _commits(world: World, checkout: Checkout, plan: Plan, now: datetime) -> list[Commit]:
     """Write a commit a group on top of the head that was read and push them. Raises PushRejected, else GitError."""
     head, made = checkout.head, list[Commit]()
-    base = head.revision
-    for group, changes in plan.groups.items():
-        made.append(commit(world, checkout, base, plan, now, group=group, changes=changes))
-        base = made[-1].revision
-    world.clone_of(checkout.branch.repository).push(head.branch, head.revision, base)
+    base, name = head.revision, checkout.branch.repository.name
+    bumps, asked = bumps_of(plan.changes), plan.until is not None
+    with refused.once(world, (name, head.branch), head.revision, bumps, now, asked=asked):
+        for group, changes in plan.groups.items():
+            made.append(commit(world, checkout, base, plan, now, group=group, changes=changes))
+            base = made[-1].revision
+        world.clone_of(checkout.branch.repository).push(head.branch, head.revision, base)
     for one in made:
         world.pushed(one)
     return made

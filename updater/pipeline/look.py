@@ -65,6 +65,16 @@ class Batch:
     items: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A push that a remote refused: on which head, what it was to write, until when it is not tried again, and why."""
+
+    head: str
+    told: frozenset[tuple[str, int, str, str]]
+    until: datetime
+    error: str
+
+
 def _no_forge(repository: RepositorySettings) -> Forge:
     raise ForgeError(f"{repository.name}: its forge is not known", refused=True)
 
@@ -89,6 +99,7 @@ class World:
     asked: dict[tuple[str, str, str], tuple[float, tuple[PullRequest, ...]]] = field(default_factory=dict)
     merging: set[tuple[str, str]] = field(default_factory=set)  # requests, and heads, that a forge merges by itself
     batches: dict[tuple[str, str, str], Batch] = field(default_factory=dict)
+    refused: dict[tuple[str, str], list[Refusal]] = field(default_factory=dict)  # by repository and branch
 
 
 def branches(settings: Settings) -> list[Branch]:

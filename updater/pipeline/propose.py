@@ -26,6 +26,7 @@ from updater.model.event import Kind, Subject
 from updater.model.image import ImageRef
 from updater.model.people import People
 from updater.model.pull_request import PullRequest, State
+from updater.pipeline import refused
 from updater.pipeline.commit import PUSH_TRIES, Plan, bumps_of, commit, draft, failed, template_failure
 from updater.pipeline.edit import Wanted
 from updater.pipeline.find import Owned
@@ -127,11 +128,11 @@ class _Proposal:
         written = Written(self.checkout.branch.repository.name, self.way.branch, tuple(plan.changes))
         if not self.write:
             return plan, [written]
-        made = commit(
-            self.world, self.checkout, self.checkout.head.revision, plan, self.now,
-            group=self.way.group, changes=plan.changes,
-        )  # fmt: skip
-        self._clone.push(self.way.branch, self.ours.head, made.revision)
+        where, base = (written.repository, self.way.branch), self.checkout.head.revision
+        heads, bumps, asked = f"{self.ours.head} {base}", bumps_of(plan.changes), plan.until is not None
+        with refused.once(self.world, where, heads, bumps, self.now, asked=asked):
+            made = commit(self.world, self.checkout, base, plan, self.now, group=self.way.group, changes=plan.changes)
+            self._clone.push(self.way.branch, self.ours.head, made.revision)
         self.ours = _Ours(made.revision)
         written = replace(written, commit=replace(made, branch=self.way.branch))
         return self._reviewed(plan, pushed=True), [written]

@@ -287,7 +287,8 @@ class _Cycle:
             repository, branch = checkout.branch.repository.name, checkout.head.branch
             kind = Kind.PUSH_REJECTED if isinstance(err, PushRefused | PushRejected) else Kind.UPDATE_FAILED
             cause = Cause(kind, Subject(repository=repository, branch=branch), "push")
-            failure = Failure(f"push {repository} {branch}", str(err), cause=cause)
+            retry_at = err.retry_at if isinstance(err, PushRefused) else None
+            failure = Failure(f"push {repository} {branch}", str(err), retry_at, cause)
             return Plan([failed(row, str(err), cause) for row in rows], failures=[failure]), []
 
     def _landed(self, written: Written, plan: Plan) -> Landed | None:
