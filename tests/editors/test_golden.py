@@ -36,17 +36,15 @@ def _read(document: Document, expected: dict[str, Any]) -> tuple[list[Reference]
     """What is found, and what was skipped."""
     meant = {name: Meant(ImageRef.parse(image), image) for name, image in expected.get("policies", {}).items()}
     editors = [Marker(policies=meant) if editor.kind == "marker" else editor for editor in automatic()]
-    found: list[Reference | Skipped] = []
+    told: list[Reference | Skipped] = []
     if item := expected.get("item"):
         image = ImageRef.parse(item["image"])
         editor = YamlPath.model_validate({"kind": "yaml_path"} | item["editor"])
         one = Item("item", item["image"], image, paths=(document.path,), editor=editor)
-        found += explicitly(one, document, lambda ref: ref)
-    skips = [one for one in found if isinstance(one, Skipped)]
-    skips += [*document.skipped, *(skip for editor in editors for skip in editor.unresolved(document))]
-    told = [one for one in found if isinstance(one, Reference)]
-    every = sorted(references(document, editors, told), key=lambda one: one.editor != "yaml_path")
-    return every, [f"{one.file}:{one.line} {one.why}" for one in skips]
+        told = explicitly(one, document, lambda ref: ref)
+    found = references(document, editors, [one for one in told if isinstance(one, Reference)])
+    told += [*document.skipped, *(skip for editor in editors for skip in editor.unresolved(document))]
+    return found, [f"{one.file}:{one.line} {one.why}" for one in told if isinstance(one, Skipped)]
 
 
 def _wanted(found: list[Reference], targets: dict[str, str]) -> list[Wanted]:

@@ -181,7 +181,7 @@ def test_the_next_version(part: str, after: str) -> None:
         (b"\xff", "not UTF-8"),
         (b"name: x", "leads to no values"),
         (b"version: 1.2.3\n---\nversion: 1.2.3\n", "leads to 2 values"),
-        (b"version: &v 1.2.3\nother: *v\n", "shared through the alias"),
+        (b"version: &v 1.2.3\nother: *v\n", "it is shared"),
     ],
 )
 def test_what_cannot_be_raised_says_why(content: bytes | None, why: str) -> None:

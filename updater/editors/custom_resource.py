@@ -107,7 +107,8 @@ class CustomResource(Editor):
         image = named(spelled)
         if image is None:
             return None
-        return apart(document, self.kind, Apart(image, spelled, name, group.get("tag"), group.get("digest")))
+        at = {part: group.get(part) for part in ("tag", "digest", "registry")}
+        return apart(document, self.kind, Apart(image, spelled, name, **at))
 
     def _chart(self, document: Document, spec: Mapping) -> Reference | None:
         url, ref = spec.values.get("url"), child(spec, "ref")
@@ -116,10 +117,17 @@ class CustomResource(Editor):
             return None
         if not isinstance(ref, Mapping):
             return scattered(document, self.kind, Scattered(spec, url, text[len(_OCI) :], None, None, "it has no ref"))
+        return self._versioned(document, ref, url, text[len(_OCI) :])
+
+    def _versioned(self, document: Document, ref: Mapping, url: Scalar | Alias, name: str) -> Reference | None:
         tag, digest = ref.values.get("tag"), ref.values.get("digest")
         without = "a range in ref.semver decides" if "semver" in ref.values else "its ref has no tag and no digest"
-        found = scattered(document, self.kind, Scattered(ref, url, text[len(_OCI) :], tag, digest, without))
-        if found is None or is_empty(ref.values.get("semver")) or not is_empty(digest):
+        found = scattered(document, self.kind, Scattered(ref, url, name, tag, digest, without))
+        if found is None:
+            return None
+        first, *rest = found.places
+        found = replace(found, places=(replace(first, prefix=_OCI), *rest))
+        if is_empty(ref.values.get("semver")) or not is_empty(digest):
             return found
         return replace(found, unwritable="a range in ref.semver decides")  # Flux passes over a tag beside it
 

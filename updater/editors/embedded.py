@@ -47,6 +47,8 @@ def frame(text: str, start: int, end: int, value: str) -> Frame | None:
     token = text[start:end]
     if token[:1] in {"'", '"'} and token == f"{token[0]}{value}{token[0]}":
         return Frame((0,), (start + 1,), (len(value),))
+    if token and token == value.rstrip("\n") and "\n" not in token:
+        return Frame((0,), (start,), (len(token),))  # of a literal scalar of one line the document tells the text alone
     header = _HEADER.match(token)
     if header is None:
         return None
@@ -77,7 +79,7 @@ def embedded(document: Document, node: Scalar) -> tuple[Document, str]:
     elif len(inner.parts) > 1:
         why = "stands in a text of several documents"
     else:
-        where = frame(document.text, node.start, node.end, node.value)
+        where = None if node.style == ">" else frame(document.text, node.start, node.end, node.value)
         why = "" if where else f"stands in a text that is {_HOW.get(node.style, 'written over several lines')}"
     first = node.line + (node.style == "|")
     for part in inner.parts:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping as Mapped
 from dataclasses import dataclass, replace
 
-from updater.editors.base import TEMPLATE, TEMPLATED, is_empty, named, obstacle, place, value_of
+from updater.editors.base import NAMES, TEMPLATE, TEMPLATED, is_empty, named, obstacle, place, value_of
 from updater.editors.document import Alias, Document, Mapping, Node, Part, Scalar, Sequence
 from updater.model.change import Place, Reference, Role
 from updater.model.image import ImageRef, is_digest, is_tag, split
@@ -94,6 +94,7 @@ class Apart:
     name: Spot | None = None
     tag: Spot | None = None
     digest: Spot | None = None
+    registry: Spot | None = None
 
 
 def apart(document: Document, editor: str, parts: Apart) -> Reference:
@@ -104,7 +105,12 @@ def apart(document: Document, editor: str, parts: Apart) -> Reference:
     digest = "" if parts.digest is None else parts.digest.text
     at = {
         role: one
-        for role, one in ((Role.REPOSITORY, parts.name), (Role.TAG, parts.tag), (Role.DIGEST, parts.digest))
+        for role, one in (
+            (Role.REPOSITORY, parts.name),
+            (Role.REGISTRY, parts.registry),
+            (Role.TAG, parts.tag),
+            (Role.DIGEST, parts.digest),
+        )
         if one is not None
     }
     if parts.tag is not None and parts.digest is None and "@" in tag:
@@ -146,9 +152,7 @@ def _reference(document: Document, editor: str, parts: Apart, at: Mapped[Role, S
     fixed = ""
     for role, one in at.items():
         places.append(place(role, one.node))
-        if role is Role.REPOSITORY:
-            fixed = obstacle(document, one.node, one.holder)
-        else:
-            why = why or obstacle(document, one.node, one.holder)
-    line = next((one.line for one in places if one.role is not Role.REPOSITORY), places[0].line)
+        stop = obstacle(document, one.node, one.holder)
+        why, fixed = (why, fixed or stop) if role in NAMES else (why or stop, fixed)
+    line = next((one.line for one in places if one.role not in NAMES), places[0].line)
     return Reference(document.path, line, parts.image, parts.spelled, editor, tuple(places), why, fixed=fixed)

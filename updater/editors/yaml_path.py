@@ -101,7 +101,8 @@ class YamlPath(Editor):
             image = read, spelled
         if image is None:
             return self.nothing(document.path, line, None, "which image it is stands nowhere")
-        return apart(document, self.kind, Apart(image[0], image[1], name, spots.get("tag"), spots.get("digest")))
+        rest = {part: spots.get(part) for part in ("tag", "digest", "registry")}
+        return apart(document, self.kind, Apart(image[0], image[1], name, **rest))
 
 
 def _beside(one: Match, those: list[Match]) -> Spot | None:

@@ -11,7 +11,7 @@ from updater.editors.base import obstacle, place
 from updater.editors.document import parse
 from updater.editors.paths import matches
 from updater.errors import EditError
-from updater.model.change import Place, Reference, Role
+from updater.model.change import Place, Reference, Role, Style
 from updater.pipeline.edit import Wanted, edit
 
 _Version = tuple[str, str]  # its file, and its path in there
@@ -49,7 +49,8 @@ def place_of(bump: VersionBump, file: str, content: bytes | None) -> Place:
     if len(found) != 1:
         raise EditError(f"{file}: the path {bump.path} leads to {len(found) or 'no'} values; one is to be raised")
     at = place(Role.TAG, found[0].node)
-    if why := obstacle(document, found[0].node, found[0].holder):
+    why = obstacle(document, found[0].node, found[0].holder)
+    if why := why or (at.users and "it is shared") or (at.style is Style.BLOCK and "it is a block scalar") or "":
         raise EditError(f"{file}:{at.line}: {bump.path} cannot be raised: {why}")
     if not _VERSION.fullmatch(at.value):
         raise EditError(f"{file}:{at.line}: {bump.path} cannot be raised: {at.value[:80]!r} is not of the form 1.2.3")
