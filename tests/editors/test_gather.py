@@ -37,7 +37,7 @@ def test_a_name_is_replaced_where_it_stands(text: str) -> None:
 
 
 def test_a_name_that_stands_in_a_comment_is_not_replaced() -> None:
-    with pytest.raises(EditError, match="its name does not stand in a value"):
+    with pytest.raises(EditError, match="its former name does not stand in a value"):
         _renamed("tag: v1 # updater: ghcr.io/old/api\n")
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from collections.abc import Mapping as Mapped
 from dataclasses import dataclass, replace
 
-from updater.editors.base import NAMES, TEMPLATE, TEMPLATED, is_empty, named, obstacle, place, value_of
+from updater.editors.base import TEMPLATE, TEMPLATED, is_empty, named, obstacle, place, value_of
 from updater.editors.document import Alias, Document, Mapping, Node, Part, Scalar, Sequence
+from updater.editors.naming import NAMES
 from updater.model.change import Place, Reference, Role
 from updater.model.image import ImageRef, is_digest, is_tag, split
 

@@ -23,7 +23,7 @@ def part(place: Place, reference: Reference) -> str | None:
         return None
     shared = place.users or place.alias is not None
     _refuse(reference, reference.fixed or ("it is shared through an alias" if shared else ""))
-    new, said = reference.rename.new, {other.role: other.value for other in reference.places}
+    new, said = reference.rename.new, {one.role: one.value.removeprefix(one.prefix) for one in reference.places}
     name, spelled = said.get(Role.REPOSITORY, ""), reference.spelled
     if Role.REGISTRY in said:
         return _apart(place, said[Role.REGISTRY], name, new)
