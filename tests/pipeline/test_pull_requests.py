@@ -134,6 +134,17 @@ def test_a_merge_is_the_update(site: Site, style: Any) -> None:
     assert [one.state for one in site.hosted.look()] == ["open", "merged"]
 
 
+def test_a_merge_is_no_change_of_mind(site: Site) -> None:
+    """The forge was asked just before the merge, and its answer is still remembered."""
+    site.cycle()
+    [pull] = site.hosted.look()
+    site.cycle()
+    site.hosted.merge(pull.number, "squash")
+    update(site.world, site.world.settings.items, site.now)
+    [pull] = site.hosted.look()
+    assert (pull.state, {one.new for one in proposed(pull.body)}) == ("merged", {"1.1.0"})
+
+
 def test_what_a_person_closed_is_not_opened_again_for_that_version(site: Site) -> None:
     site.cycle()
     [pull] = site.hosted.look()

@@ -299,7 +299,10 @@ class _Proposal:
         """Take back what nobody wants any more: a request of ours that is open, and our branch."""
         if plan.failures or not self.write:
             return plan  # a file that cannot be edited now is no change of mind
-        before = self.open
+        self.world.asked.pop(self._at, None)  # it may have been merged since: that is why nothing is left
+        self.requests = self._asked()
+        before = self.open if self.ours.commit or not self.ours.head else None
+        plan.proposed = self._standing(self.open)
         if before is not None:
             self.world.asked.pop(self._at, None)
             self._forge.revise(before.number, before.title, WITHDRAWN)
