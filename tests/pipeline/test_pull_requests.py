@@ -145,6 +145,18 @@ def test_a_merge_is_no_change_of_mind(site: Site) -> None:
     assert (pull.state, {one.new for one in proposed(pull.body)}) == ("merged", {"1.1.0"})
 
 
+def test_a_version_after_an_unseen_merge_has_a_request_of_its_own(site: Site) -> None:
+    site.cycle()
+    [pull] = site.hosted.look()
+    site.cycle()
+    site.hosted.merge(pull.number, "squash")
+    site.lab.push("acme/api", "1.2.0")
+    update(site.world, site.world.settings.items, site.now)
+    new, merged = site.hosted.look()
+    assert (new.state, {one.new for one in proposed(new.body)}) == ("open", {"1.2.0"})
+    assert (merged.state, {one.new for one in proposed(merged.body)}) == ("merged", {"1.1.0"})
+
+
 def test_what_a_person_closed_is_not_opened_again_for_that_version(site: Site) -> None:
     site.cycle()
     [pull] = site.hosted.look()

@@ -109,6 +109,7 @@ class _Proposal:
     write: bool
     ours: _Ours = field(default_factory=_Ours)
     requests: tuple[PullRequest, ...] = ()
+    sure: bool = False  # these are of now, and not of a while ago
 
     def made(self, intent: Intent) -> tuple[Plan, list[Written]]:
         """Compare what is wanted with what is there, and do what is left."""
@@ -170,7 +171,14 @@ class _Proposal:
             return known
         found = self._forge.requests(self.way.branch, self.checkout.head.branch)
         self.world.asked[self._at] = (time.monotonic(), found)
+        self.sure = True
         return found
+
+    def _anew(self) -> None:
+        """Ask the forge for the requests as they are now: one that is to be changed may be closed or merged since."""
+        if not self.sure:
+            self.world.asked.pop(self._at, None)
+            self.requests = self._asked()
 
     @property
     def _forge(self) -> Forge:
@@ -251,9 +259,9 @@ class _Proposal:
         if before is not None and not pushed and proposed(before.body) == proposed(names[1]):
             self._adorn(plan, back, before, new=False)
             return before
-        self.world.asked.pop(self._at, None)
         try:
-            target = self.checkout.head.branch
+            self._anew()
+            before, target = self.open, self.checkout.head.branch
             request = before or self._forge.open(self.way.branch, target, *names)
             if proposed(request.body) != proposed(names[1]) or request.title != names[0]:
                 request = self._forge.revise(request.number, *names)
@@ -262,6 +270,8 @@ class _Proposal:
             plan.failures.append(forge_failure(self.checkout, err))
             plan.rows = [failed(row, str(err), cause) for row in plan.rows]
             return before
+        finally:
+            self.world.asked.pop(self._at, None)
         self._adorn(plan, back, request, new=before is None)
         return request
 
@@ -299,8 +309,7 @@ class _Proposal:
         """Take back what nobody wants any more: a request of ours that is open, and our branch."""
         if plan.failures or not self.write:
             return plan  # a file that cannot be edited now is no change of mind
-        self.world.asked.pop(self._at, None)  # it may have been merged since: that is why nothing is left
-        self.requests = self._asked()
+        self._anew()  # it may have been merged since: that is why nothing is left
         before = self.open if self.ours.commit or not self.ours.head else None
         plan.proposed = self._standing(self.open)
         if before is not None:
