@@ -96,6 +96,7 @@ def test_files_that_are_not_read(file: File) -> None:
     blobs = Blobs({"1": DEPLOYMENT})
     found = Finder(None, lambda ref: ref).find([file], lambda path: not path.startswith("unwanted"), blobs)
     assert (found.references, blobs.asked) == ((), [])
+    assert [skipped.file for skipped in found.skipped] == (["link.yaml"] if file.mode == "120000" else [])
 
 
 POD = b'{"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"image": "ghcr.io/acme/api:1.0.0"}]}}'

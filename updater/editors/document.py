@@ -23,6 +23,7 @@ _WORDS_MEMORY = 64 << 20  # bytes for RE2's automaton: enough for 50,000 names, 
 _PROPERTY = re.compile(r"!<[^>\s]*>|[&!][^\s,\[\]{}]*")
 _BLOCK = frozenset("|>")
 _HEADER = re.compile(rf"[|>][-+0-9]*(?:[ \t]+(?:#[^{BREAKS}]*)?)?(?:\r\n|[{BREAKS}]) +")  # of a block scalar
+_LFS = "version https://git-lfs.github.com/spec/"  # how a pointer of Git LFS begins
 _BETWEEN = re.compile(rf"(?:[ \t{BREAKS}]|#[^{BREAKS}]*)*")
 
 
@@ -184,6 +185,8 @@ def parse(path: str, data: bytes | str, words: Words | None = None) -> Document:
     """
     try:
         text = decode(data)
+        if text.startswith(_LFS):
+            raise Broken(1, "a pointer of Git LFS: the file that it stands for is not in Git")
         found = spans(text)
         if len(found) > MAX_DOCUMENTS:
             raise Broken(0, f"too large: {len(found)} documents, at most {MAX_DOCUMENTS} are read")

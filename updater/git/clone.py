@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,6 +54,7 @@ _DAMAGE = re.compile(  # our side's words; what the remote's side says begins wi
     r"|could not fetch \w+ from promisor remote)",
     re.MULTILINE,
 )
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT})  # git's own end in what it could not read
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large|Read-only file system")
 _DENIED = re.compile(
     r"returned error: 40[13]|ermission|denied|not allowed|read.only|Authentication failed", re.IGNORECASE
@@ -522,7 +524,7 @@ class Clone:
 
     def _error(self, what: str, done: Finished, *, local: bool = False) -> GitError:
         stderr = done.stderr.decode("utf-8", "replace")
-        ended_by_itself = not done.cut and done.code >= 0
+        ended_by_itself = not done.cut and (done.code >= 0 or -done.code in _CRASHES)
         damaged = ended_by_itself and (local or _DAMAGE.search(stderr)) and not _FULL.search(stderr)
         return (CloneDamaged if damaged else GitError)(self._text(what, "", done))
 

@@ -24,6 +24,8 @@ from updater.model.change import Reference, Rename, Skipped
 from updater.model.image import ImageRef
 
 _WILD = re.compile(r"[*?\[]")  # where the literal start of a glob ends
+SYMLINK = "120000"
+_LINK = "a symbolic link, which is not followed: what it points to is read where it stands"
 REGULAR = frozenset({"100644", "100755"})  # neither links nor submodules are followed
 _YAML = re.compile(r"\.(?:ya?ml|json)$|(?:^|/)Kustomization$")
 _FOREIGN = re.compile(r"(?:^|/)(?:(?:package(?:-lock)?|npm-shrinkwrap|composer)\.json$|node_modules/)")
@@ -86,7 +88,9 @@ class Finder:
 
         `explicit` are the items that say themselves where their images stand in a file.
         """
-        files = [f for f in tree if f.mode in REGULAR and _readable(f.path) and wanted(f.path)]
+        near = [f for f in tree if _readable(f.path) and wanted(f.path)]
+        files = [f for f in near if f.mode in REGULAR]
+        links = tuple(Skipped(f.path, 1, _LINK) for f in near if f.mode == SYMLINK)
         wanting = ((f, explicit(f.path)) for f in files)
         keys: dict[_Key, tuple[Item, ...]] = {(f.path, f.oid, tuple(i.name for i in its)): its for f, its in wanting}
         new = [key for key in keys if key not in self._known]
@@ -94,7 +98,8 @@ class Finder:
         found = {key: self._known.get(key) or self._look(key[0], contents.get(key[1]), keys[key]) for key in keys}
         self._known = found  # bounded by the tree: what has left it is forgotten
         return Found(
-            tuple(r for f in found.values() for r in f.references), tuple(s for f in found.values() for s in f.skipped)
+            tuple(r for f in found.values() for r in f.references),
+            links + tuple(s for f in found.values() for s in f.skipped),
         )
 
     def _look(self, path: str, content: bytes | None, items: Sequence[Item]) -> Found:
