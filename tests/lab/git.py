@@ -299,4 +299,5 @@ PermitRootLogin prohibit-password
 UsePAM no
 StrictModes no
 AcceptEnv {accept}
+MaxStartups 100
 """

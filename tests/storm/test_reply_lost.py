@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +19,8 @@ WRITTEN = f'[ "$1" != committed ] || {CUT}'  # reference-transaction: the branch
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[WholePath]:
-    with WholePath.embedded(tmp_path) as opened:
-        yield opened
+def path(transport: WholePath) -> WholePath:
+    return transport
 
 
 @pytest.fixture
