@@ -19,6 +19,11 @@ resident        memory (VmRSS) of `updater run` after eight seconds of polling t
 page            200 streams stay open and 40 pages a second come in even turns, each on a connection of its own, from
                 visitors.py; the 95th percentile from connecting to the last byte, and the median cycle of 50 images
                 with nothing new meanwhile to that with nobody at the page, in the same process (front.py).
+1,000 references  a daemon's first cycle, from an empty clone to the push, over a repository of 20,000 files of which
+                half are YAML and 1,000 name one of five images, against plumbing.py: bare git commands that fetch
+                the branch without its files, then all YAML in one request, read, replace, fast-import and push. Both
+                must leave the same tree. Then cycles with nothing new: which git processes they need, and what is left
+                without those; the lists of five images are in it.
 push to commit  from before an image is pushed to docker-registry, which tells the daemon of it, until the branch has
                 moved at the Git server (hint.py); the 95th percentile of pushes that follow on each other.
 event to sink   from just before an event is written, where nothing waits, to the first line of its request at a
@@ -80,6 +85,7 @@ ROUNDS, START_ROUNDS, CYCLES = 9, 15, 9
 MANY_CYCLES = 3
 PLACES = (0, 250, 500, 750, 999)  # of the applications whose image changes
 AT_ONCE = 10  # requests for one cluster, as the product's default has it
+LARGE_IMAGES, LARGE_ROUNDS = 5, 3
 STREAMS, PAGES_A_SECOND, VISIT = 200, 40, 12.0  # of people at the page; seconds
 EVENTS, LETTERS, BURST = 100, 10_000, 5_000
 PUSHES = 30
@@ -125,6 +131,7 @@ class Bench:
         self._try(lambda: self._resident(fleet))
         self._try(lambda: self._daemon(fleet))
         self._try(lambda: self._front(fleet))
+        self._try(self._large)
         self._try(self._hint)
         self._try(self._notify)
         self._try(self._burst)
@@ -264,6 +271,35 @@ class Bench:
         ours, floor = (median(one["wall"] for one in those) for those in (crowded, alone))
         self._ratio("cycle with people at the page: wall", "nobody", ours, floor, 1.25)
         self.details["page"] = taken
+
+    def _large(self) -> None:
+        """Bump every reference of a large repository in one commit, against bare git; then look at it for nothing."""
+        with self._step(f"making a repository of {lab.FILES:,} files"):
+            fleet = self._lab.large("large", LARGE_IMAGES, lab.tags(MANY_TAGS))
+        plan = self._lab.folder / "plumbing.json"
+        plan.write_text(json.dumps({"url": fleet.url, "header": self._lab.git_header, "changes": fleet.places}))
+        cycles = [lab.python(), str(HERE / "resident.py"), str(fleet.config), str(CYCLES), str(lab.REFERENCES)]
+        ours, floors = list[dict[str, Any]](), list[dict[str, Any]]()
+        sides = ((ours, cycles), (floors, [lab.python(), str(HERE / "plumbing.py"), str(plan)]))
+        with self._step("a large repository against bare git", 2 * LARGE_ROUNDS) as done:
+            trees = set()
+            for _ in range(LARGE_ROUNDS):
+                for taken, command in sides:
+                    taken.append(self._commit(fleet, command, command[1]).document())
+                    trees.add(fleet.tree)
+                    done()
+        if len(trees) != 1:
+            raise RuntimeError("the cycle and bare git did not write the same")
+        name = f"{lab.REFERENCES:,} references in {lab.FILES:,} files"
+        for what, words in (("wall", "wall"), ("cpu", "CPU")):
+            our, floor = median(one["first"][what] for one in ours), median(one[what] for one in floors)
+            self._ratio(f"{name}, one commit: {words}", "bare git", our, floor, 2)
+        idle = [cycle for one in ours for cycle in one["cycles"]]
+        asked = max(len(cycle["commands"]) for cycle in idle)
+        self._add(f"{name}, no-op poll: git", asked, "processes", 1, "one ls-remote")
+        self._add(f"{name}, no-op poll: wall without git", median(one["wall"] - one["git"] for one in idle), "s", 0.05)
+        self._add(f"{name}, no-op poll: CPU without git", median(one["own"] for one in idle), "CPU-s", 0.05)
+        self.details[name] = {"cycles": ours, "bare git": floors}
 
     def _hint(self) -> None:
         with self._step(f"{PUSHES} pushes, each told of", PUSHES) as done:

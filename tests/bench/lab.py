@@ -22,6 +22,7 @@ from updater.demo.image import push_image
 from updater.demo.registry import EmbeddedRegistry
 
 OLD, NEW = "1.0.0", "1.9.16"  # what Git says, and the greatest of the 1.x among the tags
+FILES, REFERENCES = 20_000, 1_000  # of a large repository
 PADDING = "".join(f"# line {n:03} of what people write around the one line that matters\n" for n in range(20))
 
 DEPLOYMENT = """\
@@ -171,6 +172,32 @@ class Lab:
         blind = self.folder / f"{name}-blind.yaml"
         blind.write_text(config.read_text().replace("defaults: {", "defaults: {platforms: [], moved_tag: follow, "))
         return Fleet(bare, self._git.url(name), config, blind, tuple(places), git(bare, "rev-parse", "main"))
+
+    def large(self, name: str, images: int, tags: Sequence[str]) -> Fleet:
+        """Make a repository of FILES files, of which REFERENCES name one of the images each, and half are no YAML.
+
+        Its places are pairs of what stands there and what is to.
+        """
+        host = urlsplit(self.registry_url).netloc
+        repositories = [f"{name}/app-{n:04}" for n in range(images)]
+        for repository in repositories:
+            digest = push_image(self.registry_url, repository, [OLD], payload=b"old")
+            self._registry.seed(repository, [tag for tag in tags if tag != OLD], digest)
+        files: dict[str, bytes] = {}
+        for n in range(REFERENCES):
+            app = f"app-{n:04}"
+            filled = DEPLOYMENT.format(name=app, image=f"{host}/{repositories[n % images]}", tag=OLD)
+            files[f"apps/{n % 97}/{app}/deployment.yaml"] = (PADDING + filled).encode()
+        for n in range(FILES // 2 - REFERENCES):
+            text = f"kind: ConfigMap\napiVersion: v1\nmetadata: {{name: c-{n}}}\ndata: {{n: '{n}'}}\n"
+            files[f"config/{n % 97}/{n}.yaml"] = (PADDING + text).encode()
+        files |= {f"src/{n % 97}/{n}.go": f"package p{n}\n".encode() for n in range(FILES // 2)}
+        bare = self._git.create(name, files)
+        config = self.folder / f"{name}.yaml"
+        config.write_text(self._config(name, [f"{host}/{repository}" for repository in repositories]))
+        config.write_text(config.read_text().replace("defaults: {", "defaults: {platforms: [], moved_tag: follow, "))
+        changes = [(f"{host}/{one}:{OLD}\n", f"{host}/{one}:{NEW}\n") for one in repositories]
+        return Fleet(bare, self._git.url(name), config, config, tuple(changes), git(bare, "rev-parse", "main"))
 
     def repository(self, name: str, files: Mapping[str, bytes]) -> Path:
         """Make a repository of these files, and return its bare folder."""

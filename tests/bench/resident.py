@@ -1,7 +1,9 @@
 """Cycles of a daemon that is up: clients are built once, then cycle after cycle in one process of its own.
 
-`resident.py CONFIG CYCLES` prints JSON: `first` (from nothing: clone, list, decide, commit, push), `cycles` that find
-nothing to do, each with wall and CPU seconds (git's processes included), and `requests` to registries of one more.
+`resident.py CONFIG CYCLES [REFERENCES]` prints JSON: `first` (from nothing: clone, list, decide, commit, push) and
+`cycles` that find nothing to do, each with wall and CPU seconds (git included), how many seconds of the wall clock
+git took (`git`), with which `commands`, and the CPU of this process alone (`own`); and `requests` to registries of one
+more. References are as many as items where nothing is said.
 """
 
 from __future__ import annotations
@@ -15,36 +17,52 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import git.cmd  # noqa: F401  the product imports it with the first git process; here that is no part of a cycle
 
 from updater.config.load import load
 from updater.daemon.build import build
+from updater.git import clone
+from updater.git.runner import Call, run
 from updater.pipeline.report import Outcome, Report
 from updater.pipeline.update import update
+from updater.transport.process import Finished
 
 
-def main(config: str, cycles: int) -> dict[str, Any]:
+def main(config: str, cycles: int, references: int | None = None) -> dict[str, Any]:
     settings = load(Path(config))
+    count = references or len(settings.items)
     with build(settings) as world:
 
         def cycle() -> Report:
             return update(world, settings.items, datetime.now(UTC))
 
         first, report = _timed(cycle)
-        _expect(report, Outcome.UPDATED, len(settings.items))
+        _expect(report, Outcome.UPDATED, count)
         measured = []
         for _ in range(cycles):
             spent, report = _timed(cycle)
-            _expect(report, Outcome.UP_TO_DATE, len(settings.items))
+            _expect(report, Outcome.UP_TO_DATE, count)
             measured.append(spent)
         return {"images": len(settings.items), "first": first, "cycles": measured, "requests": _requests(cycle)}
 
 
-def _timed(cycle: Callable[[], Report]) -> tuple[dict[str, float], Report]:
-    cpu, wall = _cpu(), time.perf_counter()
-    report = cycle()
-    return {"wall": time.perf_counter() - wall, "cpu": _cpu() - cpu}, report
+def _timed(cycle: Callable[[], Report]) -> tuple[dict[str, Any], Report]:
+    asked: list[tuple[str, float]] = []
+
+    def noting(folder: Path, call: Call, **options: Any) -> Finished:
+        start = time.perf_counter()
+        try:
+            return run(folder, call, **options)
+        finally:
+            asked.append((call.template[0], time.perf_counter() - start))
+
+    with mock.patch.object(clone, "run", noting):
+        cpu, own, wall = _cpu(), time.process_time(), time.perf_counter()
+        report = cycle()
+        spent = {"wall": time.perf_counter() - wall, "cpu": _cpu() - cpu, "own": time.process_time() - own}
+    return spent | {"git": sum(took for _, took in asked), "commands": [command for command, _ in asked]}, report
 
 
 def _cpu() -> float:
@@ -79,4 +97,4 @@ class _Counter(logging.Handler):
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], int(sys.argv[2]))))
+    print(json.dumps(main(sys.argv[1], *map(int, sys.argv[2:]))))
