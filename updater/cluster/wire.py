@@ -152,16 +152,16 @@ class Wire:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before
                 connection.sock.sendall(sent)
             with connection.sock.makefile("rb", BUFFER) as file:
-                status, headers, body, missing, usable = answered(file, request.method, request.max_bytes)
-            usable = usable and not missing
+                status, headers, body, missing, stays = answered(file, request.method, request.max_bytes)
+            if len(body) > request.max_bytes:
+                raise _too_large(request)
+            if missing:
+                raise NoAnswer("the answer was cut off", reset=True)
+            _as_asked(headers)
+            usable = stays
         finally:
             exchange.done()
             pool.back(connection, usable=usable)
-        if len(body) > request.max_bytes:
-            raise _too_large(request)
-        if missing:
-            raise NoAnswer("the answer was cut off", reset=True)
-        _as_asked(headers)
         return Answer(status, headers, body)
 
     @contextlib.contextmanager
