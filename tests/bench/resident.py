@@ -19,8 +19,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import git.cmd  # noqa: F401  the product imports it with the first git process; here that is no part of a cycle
+import git.cmd  # noqa: F401  the product imports these with the first git process and the first look at the state
 
+import updater.daemon.remember
+import updater.store.descriptions
+import updater.store.holds
+import updater.store.journal
+import updater.store.tags  # noqa: F401
 from updater.config.load import load
 from updater.daemon.build import build
 from updater.git import clone

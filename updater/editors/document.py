@@ -187,7 +187,7 @@ def parse(path: str, data: bytes | str, words: Words | None = None) -> Document:
         text = decode(data)
         if text.startswith(_LFS):
             raise Broken(1, "a pointer of Git LFS: the file that it stands for is not in Git")
-        found = spans(text)
+        found = spans(text) if words is None or words.within(text) else []
         if len(found) > MAX_DOCUMENTS:
             raise Broken(0, f"too large: {len(found)} documents, at most {MAX_DOCUMENTS} are read")
     except Broken as broken:

@@ -108,6 +108,8 @@ class Finder:
         if path.endswith(".json") and not items and not all(key in content for key in _OBJECT):
             return Found((), ())
         document = parse(path, content, None if items else self.words)
+        if not document.parts and not items:
+            return Found((), document.skipped)
         marker = Marker(policies=dict(self.policies), canonical=self.canonical)
         editors = [marker if editor.kind == marker.kind else editor for editor in automatic()]
         told, skipped = self._places(document, items)

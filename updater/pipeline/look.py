@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -164,13 +165,15 @@ def look(world: World, branch: Branch, *, everything: bool = False) -> Checkout:
     return checkout
 
 
-def trail(world: World, checkout: Checkout) -> Trail:
+def trail(world: World, checkout: Checkout, lock: Callable[[], AbstractContextManager[None]] = nullcontext) -> Trail:
     """Return what our own commits did on a branch; read once a head, under the lock of its clone. Raises GitError."""
     key = (checkout.branch.repository.name, checkout.head.branch)
     revision, known = world.trails.get(key, ("", None))
     if known is None or revision != checkout.head.revision:
         revision = checkout.head.revision
         clone = world.clone_of(checkout.branch.repository)
-        known = Trail(clone.landed(revision, limit=DEPTH, grep=OURS, files=True), partial(full_name, world.settings))
+        with lock():
+            commits = clone.landed(revision, limit=DEPTH, grep=OURS, files=True)
+        known = Trail(commits, partial(full_name, world.settings))
         world.trails[key] = (revision, known)
     return known

@@ -11,11 +11,12 @@ A rejected push runs the last four lines again on the new head; nothing is rebas
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from updater.config.images import Item
@@ -221,9 +222,9 @@ class _Cycle:
             people = self.resolver.people.get(one.item.name) if one.item else None
             resumed_at = people.resumed_at if people else None
             clone = self.world.clone_of(checkout.branch.repository)
+            lock = nullcontext if locked else partial(clone.lock, LOCK_WAIT)
             try:
-                with nullcontext() if locked else clone.lock(LOCK_WAIT):
-                    return _past(self.world, checkout, one, self.now, resumed_at)
+                return _past(self.world, checkout, one, self.now, resumed_at=resumed_at, lock=lock)
             except UNREACHED as err:
                 raise GitError(str(err)) from err
 
@@ -504,13 +505,22 @@ def cause_of(err: RegistryError, item: Item, image: ImageRef) -> Cause:
     return Cause(Kind.SCAN_FAILED, Subject(registry=image.registry), topic)
 
 
-def _past(world: World, checkout: Checkout, one: Owned, now: datetime, resumed_at: datetime | None) -> Past:
+def _past(
+    world: World,
+    checkout: Checkout,
+    one: Owned,
+    now: datetime,
+    *,
+    resumed_at: datetime | None,
+    lock: Callable[[], AbstractContextManager[None]],
+) -> Past:
     """Return what our commits did to a reference; when anyone changed its file last, where that matters."""
     file, image = one.reference.file, one.reference.image
-    past = trail(world, checkout).of(file, image.name, now, image.version, one.reference.former)
+    past = trail(world, checkout, lock).of(file, image.name, now, image.version, one.reference.former)
     if one.reference.unwritable:
         return replace(past, wrote=None, wrote_at=None, left=frozenset())  # what we wrote stands elsewhere in the file
     if not past.excused(resumed_at):
         return past
-    last = world.clone_of(checkout.branch.repository).log(checkout.head.revision, limit=1, path=file)
+    with lock():
+        last = world.clone_of(checkout.branch.repository).log(checkout.head.revision, limit=1, path=file)
     return replace(past, changed_at=last[0].at if last else None)
