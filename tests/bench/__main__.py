@@ -19,9 +19,10 @@ resident        memory (VmRSS) of `updater run` after eight seconds of polling t
 page            200 streams stay open and 40 pages a second come in even turns, each on a connection of its own, from
                 visitors.py; the 95th percentile from connecting to the last byte, and the median cycle of 50 images
                 with nothing new meanwhile to that with nobody at the page, in the same process (front.py).
-1,000 references  a daemon's first cycle, from an empty clone to the push, over a repository of 20,000 files of which
-                half are YAML and 1,000 name one of five images, against plumbing.py: bare git commands that fetch
-                the branch without its files, then all YAML in one request, read, replace, fast-import and push. Both
+1,000 references  in a repository of 20,000 files, of which half are YAML and 1,000 name one of five images.
+                `first look` (clone, read all YAML, list, decide) and then `one commit` (look again, list, decide, edit,
+                verify, commit, push), of a process that is up (resident.py), against plumbing.py: bare git commands
+                that fetch, read and search the same, and then ask again, read, replace, fast-import and push. Both
                 must leave the same tree. Then cycles with nothing new: which git processes they need, and what is left
                 without those; the lists of five images are in it.
 push to commit  from before an image is pushed to docker-registry, which tells the daemon of it, until the branch has
@@ -156,7 +157,7 @@ class Bench:
     def _add(self, name: str, value: float, unit: str, goal: float | None, note: str = "") -> None:
         self.figures.append(Figure(name, value, unit, goal, note))
 
-    def _ratio(self, name: str, of: str, ours: float, floor: float, goal: float) -> None:
+    def _ratio(self, name: str, of: str, ours: float, floor: float, goal: float | None) -> None:
         self._add(name, ours / floor, f"x {of}", goal, f"{ours:.3f} s to {floor:.3f} s")
 
     def _once(self, fleet: lab.Fleet, which: str, config: Path, *, look: bool) -> None:
@@ -291,9 +292,12 @@ class Bench:
         if len(trees) != 1:
             raise RuntimeError("the cycle and bare git did not write the same")
         name = f"{lab.REFERENCES:,} references in {lab.FILES:,} files"
-        for what, words in (("wall", "wall"), ("cpu", "CPU")):
-            our, floor = median(one["first"][what] for one in ours), median(one[what] for one in floors)
-            self._ratio(f"{name}, one commit: {words}", "bare git", our, floor, 2)
+        for work, of, goal in (("read", "first look", None), ("bump", "one commit", 2)):
+            for what in ("wall", "cpu"):
+                our = median(one["first" if work == "bump" else work][what] for one in ours)
+                floor = median(one[work][what] for one in floors)
+                words = "CPU" if what == "cpu" else what
+                self._ratio(f"{name}, {of}: {words}", "bare git", our, floor, goal)
         idle = [cycle for one in ours for cycle in one["cycles"][1:]]  # the first reads what we wrote ourselves
         asked = max(len(cycle["commands"]) for cycle in idle)
         self._add(f"{name}, no-op poll: git", asked, "processes", 1, "one ls-remote")

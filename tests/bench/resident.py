@@ -3,7 +3,7 @@
 `resident.py CONFIG CYCLES [REFERENCES]` prints JSON: `first` (from nothing: clone, list, decide, commit, push) and
 `cycles` that find nothing to do, each with wall and CPU seconds (git included), how many seconds of the wall clock
 git took (`git`), with which `commands`, and the CPU of this process alone (`own`); and `requests` to registries of one
-more. References are as many as items where nothing is said.
+more. References are as many as items where nothing is said; where it is, a look at all comes first (`read`).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from unittest import mock
 
 import git.cmd  # noqa: F401  the product imports these with the first git process and the first look at the state
 
-import updater.daemon.remember
 import updater.store.descriptions
 import updater.store.holds
 import updater.store.journal
 import updater.store.tags  # noqa: F401
 from updater.config.load import load
 from updater.daemon.build import build
+from updater.daemon.remember import remember
 from updater.git import clone
 from updater.git.runner import Call, run
 from updater.pipeline.report import Outcome, Report
@@ -43,14 +43,22 @@ def main(config: str, cycles: int, references: int | None = None) -> dict[str, A
         def cycle() -> Report:
             return update(world, settings.items, datetime.now(UTC))
 
+        def store(report: Report) -> None:
+            """Note, as the daemon does after each cycle, which heads were told of; that is no part of the figures."""
+            remember(settings, world.memory().journal, report, datetime.now(UTC))
+
+        read = _timed(lambda: update(world, settings.items, datetime.now(UTC), write=False))[0] if references else {}
         first, report = _timed(cycle)
         _expect(report, Outcome.UPDATED, count)
+        store(report)
         measured = []
         for _ in range(cycles):
             spent, report = _timed(cycle)
             _expect(report, Outcome.UP_TO_DATE, count)
+            store(report)
             measured.append(spent)
-        return {"images": len(settings.items), "first": first, "cycles": measured, "requests": _requests(cycle)}
+        found = {"images": len(settings.items), "read": read, "first": first, "cycles": measured}
+        return found | {"requests": _requests(cycle)}
 
 
 def _timed(cycle: Callable[[], Report]) -> tuple[dict[str, Any], Report]:

@@ -56,6 +56,7 @@ class _Draft:
     _wanted: dict[str, list[Wanted]] = field(default_factory=dict)
     _raises: dict[str, dict[Place, str]] = field(default_factory=dict)
     _texts: dict[str, Change] = field(default_factory=dict)
+    _at: dict[tuple[str, str], int] = field(default_factory=dict)  # of a file among the changes of a group
 
     def take(self, group: str, path: str, those: Sequence[Wanted], raises: Mapping[Place, str]) -> bool:
         """Add to a file what one group changes; say whether that is anything. Raises EditError."""
@@ -67,7 +68,7 @@ class _Draft:
         if start == whole.after:
             return False
         changes = self.plan.groups.setdefault(group, [])
-        at = next((n for n, change in enumerate(changes) if change.path == path), len(changes))
+        at = self._at.setdefault((group, path), len(changes))
         first = changes[at] if at < len(changes) else Change(path, start, start, ())
         changes[at : at + 1] = [Change(path, first.before, whole.after, first.bumps + whole.bumps[known:])]
         return True
