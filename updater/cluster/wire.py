@@ -1,5 +1,6 @@
 """Requests to one API server: bounded in time and bytes, over the official client's REST layer and pool.
 
+It opens the connections, and reads streams; further requests over an open one, most of all, go as in kept.py.
 Answers are plain dicts: the models of the official client cost more than the requests. Nothing is followed, nothing
 is kept: no redirects, no cookies, no retries that the caller does not know of.
 """
