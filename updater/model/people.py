@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -31,8 +32,10 @@ class People:
 
     resumed_at  rollbacks and holds in Git from before it hold no longer
     approved    tags that may pass once
+    approved_at when each of them was approved
     """
 
     hold: HeldBy | None = None
     resumed_at: datetime | None = None
     approved: frozenset[str] = frozenset()
+    approved_at: Mapping[str, datetime] = field(default_factory=dict, compare=False)

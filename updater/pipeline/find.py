@@ -102,6 +102,10 @@ class Finder:
             links + tuple(s for f in found.values() for s in f.skipped),
         )
 
+    def aside(self) -> Finder:
+        """Return another one, which leaves alone what this one knows of its tree."""
+        return replace(self, _known={})
+
     def _look(self, path: str, content: bytes | None, items: Sequence[Item]) -> Found:
         if content is None:
             return Found((), (Skipped(path, 0, "too large"),))

@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from updater.config.images import Item
 from updater.config.write_back import PullRequestBack
 from updater.errors import ForgeError, GitError, NoRevision, PushRejected
 from updater.git.clone import Clone
 from updater.git.forges.base import Forge
 from updater.git.log import Logged
-from updater.messages.commits import Wording, digests, reasons, told
+from updater.messages.commits import Told, Wording, told
 from updater.messages.proposals import WITHDRAWN, body, proposed, title
 from updater.model.change import Bump, Change
 from updater.model.decision import Reason, Update
@@ -27,17 +28,18 @@ from updater.model.image import ImageRef
 from updater.model.people import People
 from updater.model.pull_request import PullRequest, State
 from updater.pipeline import refused
+from updater.pipeline.carry import carried, traced
 from updater.pipeline.commit import PUSH_TRIES, Plan, bumps_of, commit, draft, failed, template_failure
 from updater.pipeline.edit import Wanted
 from updater.pipeline.find import Owned
 from updater.pipeline.group import Way
 from updater.pipeline.look import PUSH_WAIT_CAP, Checkout, World, look
-from updater.pipeline.origins import origins
 from updater.pipeline.report import Cause, Failure, Outcome, Proposed, Row, Written
 from updater.transport.pace import backoff
 
 ASKED = 60.0  # seconds for which the answer of a forge holds, unless we changed something there
-UNDECIDED = frozenset({Reason.INCOMPLETE_SCAN.value, "stale_scan"})  # holds that say nothing about what was decided
+UNDECIDED = frozenset({Reason.INCOMPLETE_SCAN.value, "stale_scan", Reason.WINDOW_CLOSED.value})
+"""Holds that say nothing about what was decided before: nothing new is to come now, and what waits is to stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +47,17 @@ class Intent:
     """What a cycle wants of one way: a row for each reference that is due, and what is to be written.
 
     mine    says whether a reference goes this way
-    people  what a person said about the item of a row
+    people  what a person said about an item
+    batched makes wait for others of its group what does not wait in our branch yet
     until   a rollback: its images are held until then
     """
 
     rows: list[Row]
     wanted: list[Wanted]
     mine: Callable[[Owned], bool]
-    people: Callable[[Row], People | None] = lambda _row: None
+    people: Callable[[Item | None], People | None] = lambda _item: None
     until: datetime | None = None
+    batched: Callable[[Row], Row] = lambda row: row
 
 
 def propose(
@@ -115,7 +119,8 @@ class _Proposal:
         """Compare what is wanted with what is there, and do what is left."""
         self.ours, self.requests = self._read(), self._asked()
         rows = [self._refused(row, intent) for row in intent.rows]
-        if self.ours.strange and not any(self.ours.given(intent.people(row)) for row in rows):
+        rows = [row if self._waits(row) else intent.batched(row) for row in rows]
+        if self.ours.strange and not any(self.ours.given(intent.people(row.item)) for row in rows):
             self._remember(self.ours.head)
             return self._plan([_held(row, Reason.HUMAN_EDIT, self.ours.strange) for row in rows]), []
         left = {_spot(row) for row in rows if row.outcome is Outcome.UPDATED}
@@ -129,6 +134,8 @@ class _Proposal:
         written = Written(self.checkout.branch.repository.name, self.way.branch, tuple(plan.changes))
         if not self.write:
             return plan, [written]
+        if self._outdated():
+            return self.made(intent)  # a person may have closed a request meanwhile
         where, base = (written.repository, self.way.branch), self.checkout.head.revision
         heads, bumps, asked = f"{self.ours.head} {base}", bumps_of(plan.changes), plan.until is not None
         with refused.once(self.world, where, heads, bumps, self.now, asked=asked):
@@ -180,6 +187,13 @@ class _Proposal:
             self.world.asked.pop(self._at, None)
             self.requests = self._asked()
 
+    def _outdated(self) -> bool:
+        """Ask the forge anew where its answer is remembered; say whether it is another one now."""
+        before = self.requests
+        if isinstance(self.way.back, PullRequestBack):
+            self._anew()
+        return self.requests != before
+
     @property
     def _forge(self) -> Forge:
         return self.world.forge_of(self.checkout.branch.repository)
@@ -189,49 +203,44 @@ class _Proposal:
         return _key(self.checkout, self.way)
 
     def _refused(self, row: Row, intent: Intent) -> Row:
-        """Hold what a person refused by closing a request, unless an open one says it, or it was approved."""
+        """Hold what a person refused."""
         if row.outcome is not Outcome.UPDATED or not isinstance(row.decision, Update):
             return row
-        if self.open and _says(self.open, row.decision):
-            return row
-        closed = (one for one in self.requests if one.state is State.CLOSED and _says(one, row.decision))
-        found = next(closed, None)
-        if found is None or _excused(found, row.decision, intent.people(row)):
+        found = self._closed(row.decision.target, row.decision.tag, intent.people(row.item))
+        if found is None:
             return row
         return _held(row, Reason.PULL_REQUEST_CLOSED, f"a person closed {found.url} for {row.target}")
 
+    def _waits(self, row: Row) -> bool:
+        """Whether what is to be written for a row is in our branch already."""
+        if self.ours.commit is None or row.reference is None or not isinstance(row.decision, Update):
+            return False
+        target = row.decision.target
+        change = Told(target.name, row.reference.image.version, target.version)
+        return change in told(self.ours.commit.trailers) and row.reference.file in self.ours.commit.files
+
+    def _closed(self, target: ImageRef, tag: str | None, people: People | None) -> PullRequest | None:
+        """Return the request by closing which a person refused this, unless an open one says it, or it was approved."""
+        if self.open and _says(self.open, target):
+            return None
+        closed = (one for one in self.requests if one.state is State.CLOSED and _says(one, target))
+        found = next(closed, None)
+        return None if found is None or _excused(found, tag, people) else found
+
     def _carried(self, intent: Intent, rows: Sequence[Row]) -> list[Wanted]:
-        """Return what our branch holds of references that this cycle did not decide about."""
+        """Return what our branch holds of references that this cycle did not decide about, and nobody refused."""
         if self.ours.commit is None:
             return []
-        holds = {(one.image, one.old): one.new for one in told(self.ours.commit.trailers)}
-        why = reasons(self.ours.commit.trailers)
-        tags = {(image, digest): tag for image, tag, digest in digests(self.ours.commit.trailers)}
-        known = {(image, tag): digest for (image, digest), tag in tags.items()}
         decided = {_spot(row) for row in rows if row.outcome is not Outcome.FAILED and row.reason not in UNDECIDED}
-        files, found = frozenset(self.ours.commit.files), list[Wanted]()
-        for one in self.checkout.owned:
-            reference = one.reference
-            name = one.item.exact.name if one.item and one.item.exact else reference.image.name
-            new = holds.get((name, reference.image.version))
-            if new is None or reference.file not in files or not intent.mine(one):
-                continue
-            if (reference.file, reference.places[0].start) in decided or one.item is None or one.item.suspend:
-                continue
-            tag, _, digest = new.partition("@")
-            target = ImageRef.parse(name).at(tag or None, digest or None)
-            tag = tag or tags.get((name, digest), "")
-            digest = digest or known.get((name, tag), "")
-            found.append(Wanted(reference, target, why.get(name, ""), tag or None, digest or None))
-        return self._traced(found)
-
-    def _traced(self, carried: list[Wanted]) -> list[Wanted]:
-        """Return these with where they come from, as far as that is known."""
-        contents = {one.target.at(None, one.digest) for one in carried if one.digest}
-        if not contents:
-            return carried
-        known = origins(contents, self.world.registry_of, self.world.memory().descriptions, self.now)
-        return [one._replace(origin=known.get(one.target.at(None, one.digest))) for one in carried]
+        left = {
+            (one.reference.file, one.reference.places[0].start): one
+            for one in self.checkout.owned
+            if one.reference.places and one.item is not None and not one.item.suspend and intent.mine(one)
+        }
+        undecided = [one for spot, one in left.items() if spot not in decided]
+        found = carried(self.world, self.checkout, self.ours.commit, undecided)
+        kept = [one for one in found if not self._closed(one.target, one.tag, intent.people(left[_place(one)].item))]
+        return traced(self.world, kept, self.now)
 
     def _same(self, changes: Sequence[Change]) -> bool:
         """Whether our branch says just that already, on whatever head of its target it stands."""
@@ -358,18 +367,18 @@ def _held(row: Row, reason: Reason, why: str) -> Row:
     return replace(row, outcome=Outcome.HELD, reason=reason.value, why=why)
 
 
-def _says(request: PullRequest, update: Update) -> bool:
-    """Whether a request is about the version of an update, whatever stood there before."""
-    target = update.target
+def _says(request: PullRequest, target: ImageRef) -> bool:
+    """Whether a request is about a version, whatever stood there before."""
     return any((one.image, one.new) == (target.name, target.version) for one in proposed(request.body))
 
 
-def _excused(closed: PullRequest, update: Update, people: People | None) -> bool:
-    """Whether a person who closed a request has said since that the image may go on, or this tag pass."""
-    if people is None:
+def _excused(closed: PullRequest, tag: str | None, people: People | None) -> bool:
+    """Whether a person has said since a request was closed that the image may go on, or this tag pass."""
+    since = closed.changed_at
+    if people is None or since is None:
         return False
-    later = people.resumed_at and closed.changed_at and people.resumed_at > closed.changed_at
-    return bool(later) or update.tag in people.approved
+    said = (people.resumed_at, people.approved_at.get(tag or ""))
+    return any(at > since for at in said if at is not None)
 
 
 def _spot(row: Row) -> tuple[str, int]:

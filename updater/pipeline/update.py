@@ -338,7 +338,8 @@ class _Cycle:
         said = self.memory.holds.read(self.now)  # also what a person said while the registries answered
         ways = (self._way(checkout, row) for row in self._rows(checkout))
         rows = [self._stopped(row, said.get(row.item.name)) for at, row in ways if at == way]
-        rows = [self._collected(checkout, row) for row in rows] if self.patient else rows
+        collected = partial(self._collected, checkout) if self.patient else _as_it_is
+        rows = [collected(row) for row in rows] if way is None else rows
         wanted = [
             Wanted(row.reference, decision.target, decision.why, decision.tag, decision.digest, decision.origin)
             for row in rows
@@ -348,7 +349,7 @@ class _Cycle:
         def mine(one: Owned) -> bool:
             return one.item is not None and self._ours(checkout, one.item, one.reference.file) == way
 
-        return Intent(rows, wanted, mine, lambda row: said.get(row.item.name))
+        return Intent(rows, wanted, mine, lambda item: said.get(item.name) if item else None, batched=collected)
 
     def _collected(self, checkout: Checkout, row: Row) -> Row:
         """Return the row of what waits for others of its group, while it does."""
@@ -459,6 +460,10 @@ class _Cycle:
                 what = "matches no image" if item.pattern else "is mentioned nowhere"
                 why = f"{item.image} {what} in the paths of this item"
                 self.report.rows.append(held(item, Reason.NOT_REFERENCED, why))
+
+
+def _as_it_is(row: Row) -> Row:
+    return row
 
 
 def _stop(item: Item, repository: RepositorySettings, reference: Reference) -> tuple[Reason, str] | None:

@@ -25,11 +25,11 @@ class Holds:
         with self._database.transaction() as connection:
             held = {row.item: _held(row) for row in connection.execute(select(holds).where(valid))}
             resumed = {row.item: aware(row.at) for row in connection.execute(select(resumes))}
-            approved: dict[str, set[str]] = defaultdict(set)
+            approved: dict[str, dict[str, datetime]] = defaultdict(dict)
             for row in connection.execute(select(approvals)):
-                approved[row.item].add(row.tag)
+                approved[row.item][row.tag] = aware(row.at)
         return {
-            item: People(held.get(item), resumed.get(item), frozenset(approved.get(item, ())))
+            item: People(held.get(item), resumed.get(item), frozenset(tags := approved.get(item, {})), tags)
             for item in held.keys() | resumed.keys() | approved.keys()
         }
 
