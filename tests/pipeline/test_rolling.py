@@ -124,7 +124,6 @@ def test_items_that_want_different_things_of_one_image_keep_their_own(lab: Lab) 
             ]
 
 
-@pytest.mark.xfail(strict=True, reason="two ways that make one branch replace the commits of each other, every cycle")
 @pytest.mark.parametrize(
     ("text", "files"),
     [
@@ -153,9 +152,11 @@ def test_nobody_fights_for_a_branch(lab: Lab, text: str, files: dict[str, str]) 
     heads = set()
     with build(load(conf(lab, text, files), {})) as world:
         for minute in range(3):
-            update(world, world.settings.items, NOW + timedelta(minutes=minute))
             heads.add(lab.run("fleet", "for-each-ref", "--format=%(objectname)", "refs/heads/"))
+            report = update(world, world.settings.items, NOW + timedelta(minutes=minute))
     assert len(heads) == 1
+    assert {row.outcome for row in report.rows} == {"failed"}
+    assert all("write_back.branch makes" in row.why for row in report.rows)
 
 
 def test_a_version_of_a_chart_is_raised_once(lab: Lab) -> None:

@@ -17,8 +17,8 @@ from updater.pipeline.origins import origins
 def carried(world: World, checkout: Checkout, commit: Logged, undecided: Iterable[Owned]) -> list[Wanted]:
     """Return what our commit made of these references. The caller holds the lock of the clone. Raises GitError."""
     news: dict[tuple[str, str], list[str]] = {}
-    for one in told(commit.trailers):
-        news.setdefault((one.image, one.old), []).append(one.new)
+    for change in told(commit.trailers):
+        news.setdefault((change.image, change.old), []).append(change.new)
     why, tags = reasons(commit.trailers), {(image, at): tag for image, tag, at in digests(commit.trailers)}
     known = {(image, tag): digest for (image, digest), tag in tags.items()}
     files, found = frozenset(commit.files), list[Wanted]()

@@ -98,6 +98,7 @@ class World:
     forge_of: Callable[[RepositorySettings], Forge] = _no_forge
     proposed: dict[tuple[str, str, str], str] = field(default_factory=dict)  # heads of our branches; empty: none waits
     asked: dict[tuple[str, str, str], tuple[float, tuple[PullRequest, ...]]] = field(default_factory=dict)
+    targets: dict[tuple[str, str], str] = field(default_factory=dict)  # what each branch of our own is for
     merging: set[tuple[str, str]] = field(default_factory=set)  # requests, and heads, that a forge merges by itself
     batches: dict[tuple[str, str, str], Batch] = field(default_factory=dict)
     refused: dict[tuple[str, str], list[Refusal]] = field(default_factory=dict)  # by repository and branch

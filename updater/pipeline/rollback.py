@@ -163,7 +163,10 @@ class _Back:
         item, target = self._item(one), checkout.head.branch
         if item is None:
             return None
-        way = way_of(item, checkout.branch.repository, target, one.reference.file, f"rollback-{item.name}")
+        repository, file = checkout.branch.repository, one.reference.file
+        way = way_of(item, repository, target, file, f"rollback-{item.name}")
+        if way.branch and way.branch == way_of(item, repository, target, file).branch:
+            raise ValueError(f"write_back.branch makes {way.branch!r} for a rollback too: use {{{{ group }}}} in it")
         return way if way.branch else None
 
     def _row(self, checkout: Checkout, one: Owned) -> tuple[Row, Wanted | None] | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -249,10 +249,31 @@ class _Cycle:
     def _settle(self, checkout: Checkout) -> list[tuple[Plan, list[Written]]]:
         """Write one branch, on a newer head if somebody pushed first; then what waits for people, a group at a time."""
         ways: dict[Way | None, list[Row]] = {}
+        taken = self._taken(checkout)
         for row in self._rows(checkout):
             way, told = self._way(checkout, row)
+            if way is not None and (why := taken.get(way.branch)):
+                way, told = None, failed(told, why)
             ways.setdefault(way, []).append(told)
         return [self._go(checkout, way, rows) for way, rows in ways.items()]
+
+    def _taken(self, checkout: Checkout) -> dict[str, str]:
+        """Return the branches of our own that nobody may write, and why: several groups or targets want them."""
+        ways: dict[str, set[Way]] = {}
+        for one in checkout.owned:
+            with suppress(ValueError):  # whoever goes there is told
+                way = self._ours(checkout, one.item, one.reference.file) if one.item else None
+                if way is not None:
+                    ways.setdefault(way.branch, set()).add(way)
+        found = {}
+        for branch, several in ways.items():
+            target = self.world.targets.setdefault((checkout.branch.repository.name, branch), checkout.head.branch)
+            groups = " and ".join(sorted({way.group for way in several}))
+            if len(several) > 1:
+                found[branch] = f"write_back.branch makes {branch!r} in more than one way, for {groups}"
+            elif target != checkout.head.branch:
+                found[branch] = f"write_back.branch makes {branch!r} for {checkout.head.branch} and for {target}"
+        return found
 
     def _way(self, checkout: Checkout, row: Row) -> tuple[Way | None, Row]:
         """Return where a row's change goes, None for the branch itself; a row that can go nowhere says why."""
