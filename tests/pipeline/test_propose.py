@@ -191,6 +191,28 @@ def test_a_name_that_is_the_target_itself_is_refused(lab: Lab) -> None:
     assert (rows(report)["api"].outcome, branches(lab)) == ("failed", ["main"])
 
 
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [("{{ branch }}", "the very branch"), ("bots", "in more than one way")],
+    ids=["the target itself", "one branch for two groups"],
+)
+def test_what_can_go_nowhere_fails_beside_what_goes_straight(lab: Lab, template: str, why: str) -> None:
+    lab.push("acme/web", "1.2.0")
+    lab.push("acme/cron", "1.0.0", "1.1.0")
+    fleet = lab.repository("fleet", PODS | {"cron.yaml": pod("HOST/acme/cron:1.0.0")})
+    way = f"update: [{{write_back: {{kind: branch, branch: '{template}'}}}}]"
+    config = lab.configure(
+        "repositories: [{url: FLEET, commit: {group_by: image}}]\nimages:\n"
+        f"  - {{image: HOST/acme/api, name: api, {way}}}\n  - {{image: HOST/acme/cron, name: cron, {way}}}\n"
+        "  - {image: HOST/acme/web, name: web}\n",
+        fleet=fleet,
+    )
+    found = rows(lab.cycle(config))
+    assert {name: row.outcome for name, row in found.items()} == {"api": "failed", "cron": "failed", "web": "updated"}
+    assert why in found["api"].why
+    assert (branches(lab), lab.show("fleet", "api.yaml")) == (["main"], PODS["api.yaml"])
+
+
 def test_a_race_for_our_branch_loses_nothing(lab: Lab) -> None:
     """Another machine of ours pushed between our look and our push: what it wrote is read again."""
     config = configured(lab)

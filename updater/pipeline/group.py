@@ -32,7 +32,7 @@ def way_of(item: Item, repository: RepositorySettings, target: str, file: str, a
     group that has nothing to do with the others.
     """
     back = item.write_back or repository.write_back
-    group = alone or _group(item, repository, target, file)
+    group = alone or group_of(item, repository, target, file)
     if isinstance(back, Push):
         return Way(group, back)
     elsewhere = item.branch not in {None, repository.branch} and (alone or repository.commit.group_by != CYCLE)
@@ -45,7 +45,8 @@ def way_of(item: Item, repository: RepositorySettings, target: str, file: str, a
     return Way(group, back, name)
 
 
-def _group(item: Item, repository: RepositorySettings, target: str, file: str) -> str:
+def group_of(item: Item, repository: RepositorySettings, target: str, file: str) -> str:
+    """Return what a change of an item in a file is grouped by."""
     match repository.commit.group_by:
         case by if by == CYCLE:
             return target

@@ -11,7 +11,7 @@ A rejected push runs the last four lines again on the new head; nothing is rebas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -36,7 +36,7 @@ from updater.pipeline.decide import Known
 from updater.pipeline.decide import held as words_of_hold
 from updater.pipeline.edit import Wanted, refusal
 from updater.pipeline.find import Owned
-from updater.pipeline.group import Way, way_of
+from updater.pipeline.group import Way, group_of, way_of
 from updater.pipeline.look import (
     LOCK_WAIT,
     UNREACHED,
@@ -249,12 +249,8 @@ class _Cycle:
     def _settle(self, checkout: Checkout) -> list[tuple[Plan, list[Written]]]:
         """Write one branch, on a newer head if somebody pushed first; then what waits for people, a group at a time."""
         ways: dict[Way | None, list[Row]] = {}
-        taken = self._taken(checkout)
-        for row in self._rows(checkout):
-            way, told = self._way(checkout, row)
-            if way is not None and (why := taken.get(way.branch)):
-                way, told = None, failed(told, why)
-            ways.setdefault(way, []).append(told)
+        for way, row in self._sorted(checkout):
+            ways.setdefault(way, []).append(row)
         return [self._go(checkout, way, rows) for way, rows in ways.items()]
 
     def _taken(self, checkout: Checkout) -> dict[str, str]:
@@ -275,12 +271,20 @@ class _Cycle:
                 found[branch] = f"write_back.branch makes {branch!r} for {checkout.head.branch} and for {target}"
         return found
 
-    def _way(self, checkout: Checkout, row: Row) -> tuple[Way | None, Row]:
-        """Return where a row's change goes, None for the branch itself; a row that can go nowhere says why."""
-        try:
-            return self._ours(checkout, row.item, row.reference.file if row.reference else ""), row
-        except ValueError as err:
-            return None, failed(row, str(err))
+    def _sorted(self, checkout: Checkout) -> Iterator[tuple[Way | None, Row]]:
+        """Yield each row that is due with where its change goes, None for the branch itself.
+
+        A row that can go nowhere is there too, and says why.
+        """
+        taken = self._taken(checkout)
+        for row in self._rows(checkout):
+            try:
+                way = self._ours(checkout, row.item, row.reference.file if row.reference else "")
+            except ValueError as err:
+                yield None, failed(row, str(err))
+                continue
+            why = taken.get(way.branch) if way else None
+            yield (None, failed(row, why)) if why else (way, row)
 
     def _ours(self, checkout: Checkout, item: Item, file: str) -> Way | None:
         way = way_of(item, checkout.branch.repository, checkout.head.branch, file)
@@ -339,7 +343,7 @@ class _Cycle:
 
     def _group(self, checkout: Checkout, row: Row) -> str:
         assert row.reference is not None
-        return way_of(row.item, checkout.branch.repository, checkout.head.branch, row.reference.file).group
+        return group_of(row.item, checkout.branch.repository, checkout.head.branch, row.reference.file)
 
     def _shown(self, rows: list[Row]) -> list[Row]:
         """Return rows as a mere look shows them: what would be updated is available."""
@@ -357,8 +361,7 @@ class _Cycle:
         self._scan(news, {})  # what appeared on a newer head
         self._decide([checkout], locked=True)
         said = self.memory.holds.read(self.now)  # also what a person said while the registries answered
-        ways = (self._way(checkout, row) for row in self._rows(checkout))
-        rows = [self._stopped(row, said.get(row.item.name)) for at, row in ways if at == way]
+        rows = [self._stopped(row, said.get(row.item.name)) for at, row in self._sorted(checkout) if at == way]
         collected = partial(self._collected, checkout) if self.patient else _as_it_is
         rows = [collected(row) for row in rows] if way is None else rows
         wanted = [
@@ -368,7 +371,9 @@ class _Cycle:
         ]
 
         def mine(one: Owned) -> bool:
-            return one.item is not None and self._ours(checkout, one.item, one.reference.file) == way
+            with suppress(ValueError):  # whoever goes there is told
+                return one.item is not None and self._ours(checkout, one.item, one.reference.file) == way
+            return False
 
         return Intent(rows, wanted, mine, lambda item: said.get(item.name) if item else None, batched=collected)
 
