@@ -63,7 +63,7 @@ def test_writers_with_clones_of_their_own_all_land(path: WholePath, writers: int
     """All push on the same head at once: the server takes one, and every other one plans anew on what it left."""
     fleet = Fleet(path, writers)
     configs = [fleet.configure(name) for name in fleet.names]
-    for _ in range(ROUNDS if writers == 8 else 1):
+    for _ in range(ROUNDS):
         before, tag = head(fleet.bare), f"1.{fleet.tag}.0"
         with Gate(fleet.bare) as gate, ExitStack() as stack:
             running = [path.start("once", name, "--json", config=config)
