@@ -152,6 +152,15 @@ def test_what_nobody_wants_any_more_is_withdrawn(lab: Lab) -> None:
     assert branches(lab) == ["main"]
 
 
+def test_what_has_no_place_to_be_written_stops_nothing(lab: Lab) -> None:
+    config = configured(lab)
+    mark = b"a:  # updater: HOST/acme/api\nb: 1\n".replace(b"HOST", lab.registry.host.encode())
+    person_commits(lab.folder / "git" / "fleet.git", {"empty.yaml": mark})
+    for _ in range(2):  # opened, and looked at again with what waits there
+        found = {row.reason for row in lab.cycle(config).rows if row.item.name == "api"}
+        assert found == {"awaiting_merge", "not_writable"}
+
+
 def test_a_look_writes_nothing(lab: Lab) -> None:
     config = configured(lab)
     report = lab.cycle(config, write=False)

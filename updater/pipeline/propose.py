@@ -21,7 +21,7 @@ from updater.git.forges.base import Forge
 from updater.git.log import Logged
 from updater.messages.commits import Told, Wording, told
 from updater.messages.proposals import WITHDRAWN, body, proposed, title
-from updater.model.change import Bump, Change
+from updater.model.change import Bump, Change, Reference
 from updater.model.decision import Reason, Update
 from updater.model.event import Kind, Subject
 from updater.model.image import ImageRef
@@ -123,8 +123,8 @@ class _Proposal:
         if self.ours.strange and not any(self.ours.given(intent.people(row.item)) for row in rows):
             self._remember(self.ours.head)
             return self._plan([_held(row, Reason.HUMAN_EDIT, self.ours.strange) for row in rows]), []
-        left = {_spot(row) for row in rows if row.outcome is Outcome.UPDATED}
-        wanted = [one for one in intent.wanted if _place(one) in left] + self._carried(intent, rows)
+        left = {_spot(row.reference) for row in rows if row.reference and row.outcome is Outcome.UPDATED}
+        wanted = [one for one in intent.wanted if _spot(one.reference) in left] + self._carried(intent, rows)
         plan = draft(self.world, self.checkout, rows, wanted)
         plan.proposed, plan.until = self._standing(self.open), intent.until
         if not plan.changes:
@@ -231,15 +231,20 @@ class _Proposal:
         """Return what our branch holds of references that this cycle did not decide about, and nobody refused."""
         if self.ours.commit is None:
             return []
-        decided = {_spot(row) for row in rows if row.outcome is not Outcome.FAILED and row.reason not in UNDECIDED}
+        told = (row for row in rows if row.outcome is not Outcome.FAILED and row.reason not in UNDECIDED)
+        decided = {_spot(row.reference) for row in told if row.reference}
         left = {
-            (one.reference.file, one.reference.places[0].start): one
+            _spot(one.reference): one
             for one in self.checkout.owned
             if one.reference.places and one.item is not None and not one.item.suspend and intent.mine(one)
         }
         undecided = [one for spot, one in left.items() if spot not in decided]
         found = carried(self.world, self.checkout, self.ours.commit, undecided)
-        kept = [one for one in found if not self._closed(one.target, one.tag, intent.people(left[_place(one)].item))]
+        kept = [
+            one
+            for one in found
+            if not self._closed(one.target, one.tag, intent.people(left[_spot(one.reference)].item))
+        ]
         return traced(self.world, kept, self.now)
 
     def _same(self, changes: Sequence[Change]) -> bool:
@@ -381,9 +386,6 @@ def _excused(closed: PullRequest, tag: str | None, people: People | None) -> boo
     return any(at > since for at in said if at is not None)
 
 
-def _spot(row: Row) -> tuple[str, int]:
-    return (row.reference.file, row.reference.places[0].start) if row.reference else ("", -1)
-
-
-def _place(one: Wanted) -> tuple[str, int]:
-    return one.reference.file, one.reference.places[0].start
+def _spot(reference: Reference) -> tuple[str, int]:
+    """Return where a reference stands; what was seen without a place to write has only its line."""
+    return reference.file, reference.places[0].at if reference.places else -reference.line
