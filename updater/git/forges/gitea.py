@@ -13,9 +13,10 @@ from pydantic import Field
 
 from updater.errors import ForgeError
 from updater.git.forges.asking import NotDone
-from updater.git.forges.base import Forge, ask_each, newest, people
-from updater.git.forges.shapes import Body, Link, Name, Number, Revision, Shape, Time, Title, first, fitted
-from updater.model.pull_request import PullRequest, State
+from updater.git.forges.base import newest
+from updater.git.forges.pulls import Pulls, Request
+from updater.git.forges.shapes import Name, Number, Revision, Shape
+from updater.model.pull_request import PullRequest
 
 LOOKED_AT = 300  # requests of the whole repository: it cannot be asked for those of one branch
 LABELS = 300
@@ -29,19 +30,10 @@ class _End(Shape):
     repo_id: int = 0
 
 
-class _Request(Shape):
-    number: Number
-    html_url: Link
-    state: Literal["open", "closed"]
-    title: Title
-    body: Body = ""
+class _Request(Request):
     head: _End
     base: _End
     merged: bool = False
-    merged_at: Time | None = None
-    closed_at: Time | None = None
-    updated_at: Time | None = None
-    merge_commit_sha: Revision = ""
 
     @property
     def ours(self) -> bool:
@@ -50,13 +42,7 @@ class _Request(Shape):
 
     def plain(self) -> PullRequest:
         """Return it as everybody knows it."""
-        state = State.MERGED if self.merged else State(self.state)
-        return PullRequest(
-            number=self.number, url=self.html_url, state=state, branch=self.head.label or self.head.ref,
-            target=self.base.ref, title=self.title, body=self.body, head=self.head.sha,
-            merged=self.merge_commit_sha if self.merged else "",
-            changed_at=first(self.merged_at, self.closed_at, self.updated_at),
-        )  # fmt: skip
+        return self.told(self.head.label or self.head.ref, self.base.ref, self.head.sha, merged=self.merged)
 
 
 class _Label(Shape):
@@ -70,7 +56,7 @@ class _Repository(Shape):
     )
 
 
-class Gitea(Forge):
+class Gitea(Pulls[_Request]):
     """Gitea and Forgejo: a login is a token that may write repositories and issues."""
 
     kind: ClassVar[str] = "gitea"
@@ -81,43 +67,19 @@ class Gitea(Forge):
     }
     beginnings: ClassVar[tuple[str, ...]] = ("gitea.", "forgejo.")
 
+    shape = _Request
+    taken: ClassVar[frozenset[int]] = frozenset({409, 422})
+
     @staticmethod
     def headers(token: str) -> Mapping[str, str]:
         """Return what every request carries."""
         return {"Authorization": f"token {token}"} if token else {}
-
-    @property
-    def _at(self) -> str:
-        return f"/repos/{quote(self._repository)}"
-
-    def requests(self, branch: str, target: str) -> tuple[PullRequest, ...]:
-        """Return those of this branch into this target, newest first, of the newest few hundred of the repository."""
-        return self._list(branch, target, "all")
 
     def _list(self, branch: str, target: str, state: str) -> tuple[PullRequest, ...]:
         query = {"state": state, "base_branch": target}  # the latter is news to older ones
         pages = self._api.pages(_Request, f"{self._at}/pulls", query, size="limit", most=LOOKED_AT)
         found = (one.plain() for one in pages if one.ours)
         return newest(one for one in found if (one.branch, one.target) == (branch, target))
-
-    def open(self, branch: str, target: str, title: str, body: str) -> PullRequest:
-        """Open a request; Gitea answers 409 where there is one already."""
-        title, body = fitted(title, body)
-        made = {"title": title, "body": body, "head": branch, "base": target}
-        try:
-            return self._api.read(_Request, "POST", f"{self._at}/pulls", body=made).plain()
-        except NotDone as err:
-            if err.status in {409, 422} and (there := self._list(branch, target, "open")):
-                return there[0]
-            raise
-
-    def revise(self, number: int, title: str, body: str) -> PullRequest:
-        """Give a request another title and text."""
-        title, body = fitted(title, body)
-        return self._change(number, {"title": title, "body": body}).plain()
-
-    def _change(self, number: int, fields: Mapping[str, Any]) -> _Request:
-        return self._api.read(_Request, "PATCH", f"{self._at}/pulls/{number}", body=fields)
 
     def label(self, number: int, labels: Sequence[str]) -> None:
         """Add labels, and make those that neither the repository nor its organisation has."""
@@ -140,21 +102,6 @@ class Gitea(Forge):
     def _make(self, name: str) -> int:
         made = {"name": name, "color": GREY}
         return self._api.read(_Label, "POST", f"{self._at}/labels", body=made, again=False).id
-
-    def ask(self, number: int, reviewers: Sequence[str]) -> None:
-        """Ask users, and teams as `org/team`."""
-
-        def ask(names: Sequence[str]) -> None:
-            self._api.ask("POST", f"{self._at}/pulls/{number}/requested_reviewers", body=people(names))
-
-        ask_each(number, reviewers, ask)
-
-    def close(self, number: int, comment: str) -> None:
-        """Say why, and close a request."""
-        if comment:
-            said = fitted("", comment)[1]
-            self._api.ask("POST", f"{self._at}/issues/{number}/comments", body={"body": said}, again=False)
-        self._change(number, {"state": "closed"})
 
     def merge_when_ready(self, request: PullRequest) -> bool:
         """Have it merged once its checks succeed, in the way that the repository is set to; at once without checks."""

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import quote
 
 from pydantic import Field
 
 from updater.errors import ForgeError
-from updater.git.forges.asking import NotDone, read
-from updater.git.forges.base import MOST, Forge, ask_each, newest, people
-from updater.git.forges.shapes import Body, Link, Name, Number, Revision, Shape, Time, Title, first, fitted
-from updater.model.pull_request import PullRequest, State
+from updater.git.forges.asking import read
+from updater.git.forges.base import MOST, newest
+from updater.git.forges.pulls import Pulls, Request
+from updater.git.forges.shapes import Name, Number, Revision, Shape
+from updater.model.pull_request import PullRequest
 from updater.transport.http import Answer
 
 _QUERY = """query($owner: String!, $name: String!, $number: Int!) {
@@ -45,18 +45,9 @@ class _End(Shape):
     repo: _Repository | None = None
 
 
-class _Request(Shape):
-    number: Number
-    html_url: Link
-    state: Literal["open", "closed"]
-    title: Title
-    body: Body = ""
+class _Request(Request):
     head: _End
     base: _End
-    merged_at: Time | None = None
-    closed_at: Time | None = None
-    updated_at: Time | None = None
-    merge_commit_sha: Revision = ""  # of an open request a trial of GitHub's own
 
     @property
     def ours(self) -> bool:
@@ -65,13 +56,7 @@ class _Request(Shape):
 
     def plain(self) -> PullRequest:
         """Return it as everybody knows it."""
-        state = State.MERGED if self.merged_at else State(self.state)
-        return PullRequest(
-            number=self.number, url=self.html_url, state=state, branch=self.head.ref, target=self.base.ref,
-            title=self.title, body=self.body, head=self.head.sha,
-            merged=self.merge_commit_sha if self.merged_at else "",
-            changed_at=first(self.merged_at, self.closed_at, self.updated_at),
-        )  # fmt: skip
+        return self.told(self.head.ref, self.base.ref, self.head.sha, merged=self.merged_at is not None)
 
 
 class _Rollup(Shape):
@@ -126,26 +111,21 @@ class _Errors(Shape):
     errors: tuple[Any, ...] = ()
 
 
-class GitHub(Forge):
+class GitHub(Pulls[_Request]):
     """GitHub: a login may be a github_app, or a token with the rights to contents and pull requests."""
 
     kind: ClassVar[str] = "github"
     api_path: ClassVar[str] = "/api/v3"
     hosts: ClassVar[Mapping[str, str]] = {"github.com": "https://api.github.com"}
 
+    shape = _Request
+    taken: ClassVar[frozenset[int]] = frozenset({422})
+
     @staticmethod
     def headers(token: str) -> Mapping[str, str]:
         """Return what every request carries."""
         login = {"Authorization": f"Bearer {token}"} if token else {}
         return login | {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
-
-    @property
-    def _at(self) -> str:
-        return f"/repos/{quote(self._repository)}"
-
-    def requests(self, branch: str, target: str) -> tuple[PullRequest, ...]:
-        """Return those of this branch into this target, newest first."""
-        return self._list(branch, target, "all")
 
     def _list(self, branch: str, target: str, state: str) -> tuple[PullRequest, ...]:
         query = {"head": f"{self._repository.partition('/')[0]}:{branch}", "base": target, "state": state,
@@ -154,44 +134,10 @@ class GitHub(Forge):
         fitting = [one for one in pages if one.ours and (one.head.ref, one.base.ref) == (branch, target)]
         return newest(one.plain() for one in fitting)
 
-    def open(self, branch: str, target: str, title: str, body: str) -> PullRequest:
-        """Open a request; GitHub answers 422 where there is one already."""
-        title, body = fitted(title, body)
-        made = {"title": title, "body": body, "head": branch, "base": target}
-        try:
-            return self._api.read(_Request, "POST", f"{self._at}/pulls", body=made).plain()
-        except NotDone as err:
-            if err.status == 422 and (there := self._list(branch, target, "open")):
-                return there[0]
-            raise
-
-    def revise(self, number: int, title: str, body: str) -> PullRequest:
-        """Give a request another title and text."""
-        title, body = fitted(title, body)
-        return self._change(number, {"title": title, "body": body}).plain()
-
-    def _change(self, number: int, fields: Mapping[str, str]) -> _Request:
-        return self._api.read(_Request, "PATCH", f"{self._at}/pulls/{number}", body=fields)
-
     def label(self, number: int, labels: Sequence[str]) -> None:
         """Add labels; GitHub makes those that the repository has not."""
         if labels:
             self._api.ask("POST", f"{self._at}/issues/{number}/labels", body={"labels": list(labels)})
-
-    def ask(self, number: int, reviewers: Sequence[str]) -> None:
-        """Ask users, and teams as `org/team`."""
-
-        def ask(names: Sequence[str]) -> None:
-            self._api.ask("POST", f"{self._at}/pulls/{number}/requested_reviewers", body=people(names))
-
-        ask_each(number, reviewers, ask)
-
-    def close(self, number: int, comment: str) -> None:
-        """Say why, and close a request."""
-        if comment:
-            said = fitted("", comment)[1]
-            self._api.ask("POST", f"{self._at}/issues/{number}/comments", body={"body": said}, again=False)
-        self._change(number, {"state": "closed"})
 
     def merge_when_ready(self, request: PullRequest) -> bool:
         """Turn on auto-merge.
