@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from updater.config.images import Item
 from updater.config.repositories import RepositorySettings
@@ -37,10 +38,8 @@ def way_of(item: Item, repository: RepositorySettings, target: str, file: str, a
         return Way(group, back)
     elsewhere = item.branch not in {None, repository.branch} and (alone or repository.commit.group_by != CYCLE)
     slug = _slug(f"{group}-{target}" if elsewhere else group)
-    name = compile_template(back.branch, GROUPS).render(
-        {"group": slug, "repository": _slug(repository.name), "branch": _slug(target)}
-    )
-    if branch_name(name) == target:
+    name = _named(back.branch, slug, _slug(repository.name), _slug(target))
+    if name == target:
         raise ValueError(f"write_back.branch makes {name!r}, the very branch that the changes are for")
     return Way(group, back, name)
 
@@ -56,6 +55,13 @@ def group_of(item: Item, repository: RepositorySettings, target: str, file: str)
             return file.rpartition("/")[0] or "root"
         case label:
             return item.labels.get(label, OTHERS)
+
+
+@lru_cache(maxsize=4096)
+def _named(template: str, group: str, repository: str, branch: str) -> str:
+    """Return the name of a branch; kept, for it is asked for each reference."""
+    made = compile_template(template, GROUPS).render({"group": group, "repository": repository, "branch": branch})
+    return branch_name(made)
 
 
 def _slug(text: str) -> str:

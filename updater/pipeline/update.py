@@ -11,7 +11,7 @@ A rejected push runs the last four lines again on the new head; nothing is rebas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -36,11 +36,10 @@ from updater.pipeline.decide import Known
 from updater.pipeline.decide import held as words_of_hold
 from updater.pipeline.edit import Wanted, refusal
 from updater.pipeline.find import Owned
-from updater.pipeline.group import Way, group_of, way_of
+from updater.pipeline.group import Way
 from updater.pipeline.look import (
     LOCK_WAIT,
     UNREACHED,
-    Batch,
     Branch,
     Checkout,
     Progress,
@@ -56,6 +55,7 @@ from updater.pipeline.report import Cause, Failure, Landed, Outcome, Report, Row
 from updater.pipeline.resolve import Resolver
 from updater.pipeline.scan import Scans, scan
 from updater.pipeline.trail import DEPTH
+from updater.pipeline.ways import by_way, collected, group_at, way_to
 from updater.registry.client import LoginRefused, NotFound
 from updater.secrets import SecretError
 
@@ -249,46 +249,9 @@ class _Cycle:
     def _settle(self, checkout: Checkout) -> list[tuple[Plan, list[Written]]]:
         """Write one branch, on a newer head if somebody pushed first; then what waits for people, a group at a time."""
         ways: dict[Way | None, list[Row]] = {}
-        for way, row in self._sorted(checkout):
+        for way, row in by_way(self.world, checkout, self._rows(checkout)):
             ways.setdefault(way, []).append(row)
         return [self._go(checkout, way, rows) for way, rows in ways.items()]
-
-    def _taken(self, checkout: Checkout) -> dict[str, str]:
-        """Return the branches of our own that nobody may write, and why: several groups or targets want them."""
-        ways: dict[str, set[Way]] = {}
-        for one in checkout.owned:
-            with suppress(ValueError):  # whoever goes there is told
-                way = self._ours(checkout, one.item, one.reference.file) if one.item else None
-                if way is not None:
-                    ways.setdefault(way.branch, set()).add(way)
-        found = {}
-        for branch, several in ways.items():
-            target = self.world.targets.setdefault((checkout.branch.repository.name, branch), checkout.head.branch)
-            groups = " and ".join(sorted({way.group for way in several}))
-            if len(several) > 1:
-                found[branch] = f"write_back.branch makes {branch!r} in more than one way, for {groups}"
-            elif target != checkout.head.branch:
-                found[branch] = f"write_back.branch makes {branch!r} for {checkout.head.branch} and for {target}"
-        return found
-
-    def _sorted(self, checkout: Checkout) -> Iterator[tuple[Way | None, Row]]:
-        """Yield each row that is due with where its change goes, None for the branch itself.
-
-        A row that can go nowhere is there too, and says why.
-        """
-        taken = self._taken(checkout)
-        for row in self._rows(checkout):
-            try:
-                way = self._ours(checkout, row.item, row.reference.file if row.reference else "")
-            except ValueError as err:
-                yield None, failed(row, str(err))
-                continue
-            why = taken.get(way.branch) if way else None
-            yield (None, failed(row, why)) if why else (way, row)
-
-    def _ours(self, checkout: Checkout, item: Item, file: str) -> Way | None:
-        way = way_of(item, checkout.branch.repository, checkout.head.branch, file)
-        return way if way.branch else None
 
     def _go(self, checkout: Checkout, way: Way | None, rows: list[Row]) -> tuple[Plan, list[Written]]:
         if (
@@ -336,14 +299,10 @@ class _Cycle:
     def _plan(self, checkout: Checkout) -> Plan:
         """Return a row for each reference that goes straight to the branch, and the changes of the files."""
         intent = self._intent(checkout, None)
-        groups = {row.reference: self._group(checkout, row) for row in intent.rows if row.reference}
+        groups = {row.reference: group_at(checkout, row) for row in intent.rows if row.reference}
         plan = draft(self.world, checkout, intent.rows, intent.wanted, lambda one: groups[one.reference])
         plan.rows = self._shown(plan.rows)
         return plan
-
-    def _group(self, checkout: Checkout, row: Row) -> str:
-        assert row.reference is not None
-        return group_of(row.item, checkout.branch.repository, checkout.head.branch, row.reference.file)
 
     def _shown(self, rows: list[Row]) -> list[Row]:
         """Return rows as a mere look shows them: what would be updated is available."""
@@ -361,9 +320,10 @@ class _Cycle:
         self._scan(news, {})  # what appeared on a newer head
         self._decide([checkout], locked=True)
         said = self.memory.holds.read(self.now)  # also what a person said while the registries answered
-        rows = [self._stopped(row, said.get(row.item.name)) for at, row in self._sorted(checkout) if at == way]
-        collected = partial(self._collected, checkout) if self.patient else _as_it_is
-        rows = [collected(row) for row in rows] if way is None else rows
+        told = by_way(self.world, checkout, self._rows(checkout))
+        rows = [self._stopped(row, said.get(row.item.name)) for at, row in told if at == way]
+        batched = partial(self._collected, checkout) if self.patient else _as_it_is
+        rows = [batched(row) for row in rows] if way is None else rows
         wanted = [
             Wanted(row.reference, decision.target, decision.why, decision.tag, decision.digest, decision.origin)
             for row in rows
@@ -372,25 +332,17 @@ class _Cycle:
 
         def mine(one: Owned) -> bool:
             with suppress(ValueError):  # whoever goes there is told
-                return one.item is not None and self._ours(checkout, one.item, one.reference.file) == way
+                return one.item is not None and way_to(checkout, one.item, one.reference.file) == way
             return False
 
-        return Intent(rows, wanted, mine, lambda item: said.get(item.name) if item else None, batched=collected)
+        return Intent(rows, wanted, mine, lambda item: said.get(item.name) if item else None, batched=batched)
 
     def _collected(self, checkout: Checkout, row: Row) -> Row:
         """Return the row of what waits for others of its group, while it does."""
-        length = checkout.branch.repository.commit.batch
-        if not length or row.outcome is not Outcome.UPDATED or row.reference is None:
-            return row
-        key = (checkout.branch.repository.name, checkout.head.branch, self._group(checkout, row))
-        until = self.now + timedelta(seconds=length)
-        batch = self.world.batches.setdefault(key, Batch(self.now, until))
-        if batch.until <= self.now:
-            return row
-        batch.items.add(row.item.name)
-        self.report.collected[row.item.name] = batch.until
-        why = f"collected with what else comes until {batch.until:%H:%M:%S} UTC (commit.batch)"
-        return replace(row, outcome=Outcome.HELD, reason=Reason.WINDOW_CLOSED, why=why)
+        told, until = collected(self.world, checkout, row, self.now)
+        if until is not None:
+            self.report.collected[row.item.name] = until
+        return told
 
     def _stopped(self, row: Row, people: People | None) -> Row:
         """Return the row of what a person put on hold since it was decided, else the row as it is."""
