@@ -72,8 +72,15 @@ def kind(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-def site(lab: Lab, kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def each(lab: Lab, kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A site at each kind of forge in turn, for what hangs on their answers."""
     yield from opened(lab, kind, tmp_path, monkeypatch, "")
+
+
+@pytest.fixture
+def site(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A site at one forge, for what is decided here and read from no answer that differs between them."""
+    yield from opened(lab, "gitea", tmp_path, monkeypatch, "")
 
 
 def opened(lab: Lab, kind: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> Iterator[Site]:
@@ -92,85 +99,85 @@ def opened(lab: Lab, kind: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, m
             yield Site(lab, forge, hosted, world, events, datetime.now(UTC))
 
 
-def test_an_update_is_proposed_once_and_told_once(site: Site) -> None:
-    report = site.cycle()
-    [pull] = site.hosted.look()
-    assert (report.failures, report.landed, site.reason(report)) == ([], [], "awaiting_merge")
-    assert (pull.title, pull.state) == (f"Update {site.lab.registry.host}/acme/api to 1.1.0", "open")
+def test_an_update_is_proposed_once_and_told_once(each: Site) -> None:
+    report = each.cycle()
+    [pull] = each.hosted.look()
+    assert (report.failures, report.landed, each.reason(report)) == ([], [], "awaiting_merge")
+    assert (pull.title, pull.state) == (f"Update {each.lab.registry.host}/acme/api to 1.1.0", "open")
     assert "api.yaml:5" in pull.body
     assert {(one.old, one.new) for one in proposed(pull.body)} == {("1.0.0", "1.1.0")}
-    assert (site.show("api.yaml"), site.show("api.yaml", OURS)) == (FILES["api.yaml"], pod("HOST/acme/api:1.1.0"))
-    head, asked = site.hosted.tip(OURS), len(site.forge.asked)
-    again = site.cycle()
-    assert (site.reason(again), site.hosted.tip(OURS), len(site.hosted.look())) == ("awaiting_merge", head, 1)
-    assert len(site.forge.asked) - asked == 1  # one look at the requests
-    [told] = site.told(Kind.PULL_REQUEST_OPENED)
-    assert (told.new, told.images) == (f"#{pull.number}", (f"{site.lab.registry.host}/acme/api",))
-    assert [event.kind for event in site.events] == [Kind.PULL_REQUEST_OPENED]
+    assert (each.show("api.yaml"), each.show("api.yaml", OURS)) == (FILES["api.yaml"], pod("HOST/acme/api:1.1.0"))
+    head, asked = each.hosted.tip(OURS), len(each.forge.asked)
+    again = each.cycle()
+    assert (each.reason(again), each.hosted.tip(OURS), len(each.hosted.look())) == ("awaiting_merge", head, 1)
+    assert len(each.forge.asked) - asked == 1  # one look at the requests
+    [told] = each.told(Kind.PULL_REQUEST_OPENED)
+    assert (told.new, told.images) == (f"#{pull.number}", (f"{each.lab.registry.host}/acme/api",))
+    assert [event.kind for event in each.events] == [Kind.PULL_REQUEST_OPENED]
 
 
-def test_a_newer_version_changes_the_same_request(site: Site) -> None:
-    site.cycle()
-    site.lab.push("acme/api", "1.2.0")
-    site.lab.push("acme/web", "1.0.1")
-    site.cycle("api")
-    site.cycle("web")
-    [pull] = site.hosted.look()
+def test_a_newer_version_changes_the_same_request(each: Site) -> None:
+    each.cycle()
+    each.lab.push("acme/api", "1.2.0")
+    each.lab.push("acme/web", "1.0.1")
+    each.cycle("api")
+    each.cycle("web")
+    [pull] = each.hosted.look()
     assert (pull.title, {one.new for one in proposed(pull.body)}) == ("Update 2 images", {"1.2.0", "1.0.1"})
-    assert len(site.told(Kind.PULL_REQUEST_OPENED)) == 1
+    assert len(each.told(Kind.PULL_REQUEST_OPENED)) == 1
 
 
 @pytest.mark.parametrize("style", ["merge", "squash", "rebase"])
-def test_a_merge_is_the_update(site: Site, style: Any) -> None:
-    site.cycle()
-    [pull] = site.hosted.look()
-    site.hosted.merge(pull.number, style)
-    report = site.cycle()
-    assert (site.reason(report), site.show("api.yaml")) == ("up_to_date", pod("HOST/acme/api:1.1.0"))
-    assert [event.new for event in site.told(Kind.PULL_REQUEST_MERGED)] == [f"#{pull.number}"]
-    assert [(event.old, event.new) for event in site.told(Kind.IMAGE_UPDATED)] == [("1.0.0", "1.1.0")]
-    site.lab.push("acme/api", "1.2.0")
-    site.cycle()
-    assert [one.state for one in site.hosted.look()] == ["open", "merged"]
+def test_a_merge_is_the_update(each: Site, style: Any) -> None:
+    each.cycle()
+    [pull] = each.hosted.look()
+    each.hosted.merge(pull.number, style)
+    report = each.cycle()
+    assert (each.reason(report), each.show("api.yaml")) == ("up_to_date", pod("HOST/acme/api:1.1.0"))
+    assert [event.new for event in each.told(Kind.PULL_REQUEST_MERGED)] == [f"#{pull.number}"]
+    assert [(event.old, event.new) for event in each.told(Kind.IMAGE_UPDATED)] == [("1.0.0", "1.1.0")]
+    each.lab.push("acme/api", "1.2.0")
+    each.cycle()
+    assert [one.state for one in each.hosted.look()] == ["open", "merged"]
 
 
-def test_a_merge_is_no_change_of_mind(site: Site) -> None:
+def test_a_merge_is_no_change_of_mind(each: Site) -> None:
     """The forge was asked just before the merge, and its answer is still remembered."""
-    site.cycle()
-    [pull] = site.hosted.look()
-    site.cycle()
-    site.hosted.merge(pull.number, "squash")
-    update(site.world, site.world.settings.items, site.now)
-    [pull] = site.hosted.look()
+    each.cycle()
+    [pull] = each.hosted.look()
+    each.cycle()
+    each.hosted.merge(pull.number, "squash")
+    update(each.world, each.world.settings.items, each.now)
+    [pull] = each.hosted.look()
     assert (pull.state, {one.new for one in proposed(pull.body)}) == ("merged", {"1.1.0"})
 
 
-def test_a_version_after_an_unseen_merge_has_a_request_of_its_own(site: Site) -> None:
-    site.cycle()
-    [pull] = site.hosted.look()
-    site.cycle()
-    site.hosted.merge(pull.number, "squash")
-    site.lab.push("acme/api", "1.2.0")
-    update(site.world, site.world.settings.items, site.now)
-    new, merged = site.hosted.look()
+def test_a_version_after_an_unseen_merge_has_a_request_of_its_own(each: Site) -> None:
+    each.cycle()
+    [pull] = each.hosted.look()
+    each.cycle()
+    each.hosted.merge(pull.number, "squash")
+    each.lab.push("acme/api", "1.2.0")
+    update(each.world, each.world.settings.items, each.now)
+    new, merged = each.hosted.look()
     assert (new.state, {one.new for one in proposed(new.body)}) == ("open", {"1.2.0"})
     assert (merged.state, {one.new for one in proposed(merged.body)}) == ("merged", {"1.1.0"})
 
 
-def test_what_a_person_closed_is_not_opened_again_for_that_version(site: Site) -> None:
-    site.cycle()
-    [pull] = site.hosted.look()
-    site.hosted.close(pull.number)
-    report = site.cycle()
-    assert (site.reason(report), len(site.hosted.look())) == ("pull_request_closed", 1)
-    assert len(site.told(Kind.PULL_REQUEST_CLOSED)) == 1
-    site.lab.push("acme/web", "1.0.1")
-    report = site.cycle()  # another image of the group goes on without it
-    assert (site.reason(report), site.reason(report, "web")) == ("pull_request_closed", "awaiting_merge")
-    assert {one.new for one in proposed(site.hosted.look()[0].body)} == {"1.0.1"}
-    site.lab.push("acme/api", "1.2.0")
-    assert site.reason(site.cycle()) == "awaiting_merge"
-    assert {one.new for one in proposed(site.hosted.look()[0].body)} == {"1.0.1", "1.2.0"}
+def test_what_a_person_closed_is_not_opened_again_for_that_version(each: Site) -> None:
+    each.cycle()
+    [pull] = each.hosted.look()
+    each.hosted.close(pull.number)
+    report = each.cycle()
+    assert (each.reason(report), len(each.hosted.look())) == ("pull_request_closed", 1)
+    assert len(each.told(Kind.PULL_REQUEST_CLOSED)) == 1
+    each.lab.push("acme/web", "1.0.1")
+    report = each.cycle()  # another image of the group goes on without it
+    assert (each.reason(report), each.reason(report, "web")) == ("pull_request_closed", "awaiting_merge")
+    assert {one.new for one in proposed(each.hosted.look()[0].body)} == {"1.0.1"}
+    each.lab.push("acme/api", "1.2.0")
+    assert each.reason(each.cycle()) == "awaiting_merge"
+    assert {one.new for one in proposed(each.hosted.look()[0].body)} == {"1.0.1", "1.2.0"}
 
 
 def test_a_person_may_think_again(site: Site) -> None:
@@ -183,14 +190,14 @@ def test_a_person_may_think_again(site: Site) -> None:
     assert [one.state for one in site.hosted.look()] == ["open", "closed"]
 
 
-def test_what_nobody_wants_any_more_is_closed_and_held_against_nobody(site: Site) -> None:
-    site.cycle()
-    person_commits(site.hosted.bare, {"api.yaml": site.lab.spell(pod("HOST/acme/api:1.1.0"))})
-    site.cycle()
-    [pull] = site.hosted.look()
-    assert (pull.state, proposed(pull.body), site.hosted.tip(OURS)) == ("closed", frozenset(), "")
-    person_commits(site.hosted.bare, {"api.yaml": site.lab.spell(FILES["api.yaml"])})
-    assert site.reason(site.cycle()) == "awaiting_merge"
+def test_what_nobody_wants_any_more_is_closed_and_held_against_nobody(each: Site) -> None:
+    each.cycle()
+    person_commits(each.hosted.bare, {"api.yaml": each.lab.spell(pod("HOST/acme/api:1.1.0"))})
+    each.cycle()
+    [pull] = each.hosted.look()
+    assert (pull.state, proposed(pull.body), each.hosted.tip(OURS)) == ("closed", frozenset(), "")
+    person_commits(each.hosted.bare, {"api.yaml": each.lab.spell(FILES["api.yaml"])})
+    assert each.reason(each.cycle()) == "awaiting_merge"
 
 
 def test_commits_of_people_stop_us(site: Site) -> None:
@@ -206,17 +213,17 @@ def test_commits_of_people_stop_us(site: Site) -> None:
     assert [one.state for one in site.hosted.look()] == ["open"]
 
 
-def test_a_forge_that_is_down_fails_the_update_and_opens_it_later(site: Site) -> None:
-    site.forge.script = lambda _: Answered(500, b"{}")
-    report = site.cycle()
-    assert (rows(report)["api"].outcome, site.hosted.tip(OURS), site.show("api.yaml")) == (
+def test_a_forge_that_is_down_fails_the_update_and_opens_it_later(each: Site) -> None:
+    each.forge.script = lambda _: Answered(500, b"{}")
+    report = each.cycle()
+    assert (rows(report)["api"].outcome, each.hosted.tip(OURS), each.show("api.yaml")) == (
         "failed",
         "",
         FILES["api.yaml"],
     )
     assert TOKEN not in str(report.failures)
-    site.forge.script = lambda _: None
-    assert site.reason(site.cycle()) == "awaiting_merge"
+    each.forge.script = lambda _: None
+    assert each.reason(each.cycle()) == "awaiting_merge"
 
 
 def test_a_branch_without_its_request_gets_one(site: Site) -> None:
