@@ -423,7 +423,7 @@ def test_a_branch_that_never_rests_is_given_up_and_said(lab: Lab) -> None:
         endless = [{"busy.txt": f"{n}".encode()} for n in range(PUSH_TRIES)]
         slow = _Overtaken(world.clone_of(world.settings.repositories[0]), lab.folder / "git" / "fleet.git", endless)
         world.clone_of = lambda _repository: slow
-        world.patience = 0.01
+        world.patience = 1e-6  # doubled each time
         report = update(world, world.settings.items, NOW)
     assert (rows(report)["api"].outcome, endless) == (Outcome.FAILED, [])
     assert [failure.what for failure in report.failures] == ["push fleet main"]

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.storm
 CROWD = 3 * PATIENCE  # seconds until sixteen processes on two cores have come so far
 FULL = os.environ.get("UPDATER_STORM") == "full"
 ROUNDS = 6 if FULL else 1
-WRITERS = [8, 16] if FULL else [8]
+WRITERS = [("http", 8), ("http", 16), ("ssh", 8), ("ssh", 16)] if FULL else [("http", 8), ("ssh", 4)]
 one_is_enough = pytest.mark.parametrize("transport", ["http", "ssh"] if FULL else ["http"], indirect=True)
 
 
@@ -58,7 +58,9 @@ def path(transport: WholePath) -> WholePath:
     return transport
 
 
-@pytest.mark.parametrize("writers", WRITERS, ids=lambda n: f"{n}-writers")
+@pytest.mark.parametrize(
+    ("transport", "writers"), WRITERS, indirect=["transport"], ids=[f"{transport}-{n}" for transport, n in WRITERS]
+)
 def test_writers_with_clones_of_their_own_all_land(path: WholePath, writers: int) -> None:
     """All push on the same head at once: the server takes one, and every other one plans anew on what it left."""
     fleet = Fleet(path, writers)
