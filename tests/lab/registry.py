@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives import serialization
 from tests.lab.certificates import make_certificate
 from updater.demo.registry import EmbeddedRegistry, push_image
 from updater.registry.client import Registry
-from updater.registry.credentials.base import Credentials
+from updater.registry.credentials.base import Credentials, Proof
 from updater.transport.http import Http
 
 Auth = Literal["open", "basic", "token"]
@@ -56,8 +56,8 @@ class Given(Credentials):
 
     pair: tuple[str, str]
 
-    def login(self) -> tuple[str, str]:
-        return self.pair
+    def login(self, repository: str, deadline: float) -> Proof:
+        return Proof(*self.pair)
 
 
 @dataclass(frozen=True, slots=True)

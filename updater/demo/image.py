@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
 
 from updater.errors import RegistryError
-from updater.registry.credentials.base import Credentials
+from updater.registry.credentials.base import Credentials, Proof
 from updater.registry.login import PUSH, Login
 from updater.registry.sender import Sender
 from updater.transport.http import Answer, Http
@@ -38,8 +38,8 @@ class _Given(Credentials):
 
     pair: tuple[str, str]
 
-    def login(self) -> tuple[str, str]:
-        return self.pair
+    def login(self, repository: str, deadline: float) -> Proof:  # noqa: ARG002
+        return Proof(*self.pair)
 
 
 def digest_of(content: bytes) -> str:

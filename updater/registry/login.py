@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 from updater.errors import RegistryError, UpdaterError
 from updater.registry.challenge import Challenge, challenges
-from updater.registry.credentials.base import Credentials
+from updater.registry.credentials.base import Credentials, Proof
 from updater.registry.sender import Sender
 from updater.secrets import remember
 from updater.transport.http import Answer
@@ -98,7 +98,7 @@ class Login:
         self._learnt: dict[str, _Bearer | None] = {}  # by kind of request, the last also as ""; None: Basic
         self._slots: dict[tuple[str, str, str], _Slot] = {}
         self._lock = threading.Lock()
-        self._refused: tuple[tuple[str, str], float] | None = None
+        self._refused: tuple[Proof, float] | None = None
         self._untrusted: dict[str, None] = {}
 
     @property
@@ -115,7 +115,7 @@ class Login:
         if guess not in self._learnt:
             return None
         bearer = self._learnt[guess]
-        return self._basic() if bearer is None else self._token(bearer, repository, "", deadline)
+        return self._basic(repository, deadline) if bearer is None else self._token(bearer, repository, "", deadline)
 
     def answer(self, refusal: Answer, kind: str, repository: str, used: str | None, deadline: float) -> str | None:
         """Return the `Authorization` that answers a refusal, None when there is nothing new to say.
@@ -129,7 +129,7 @@ class Login:
         if "bearer" in offered and "realm" in offered["bearer"].params:
             bearer = self._bearer(offered["bearer"], kind, repository)
         elif "basic" in offered:
-            basic = self._basic()
+            basic = self._basic(repository, deadline)
             if basic is not None:
                 self._learnt[kind] = self._learnt[""] = None
             return None if basic == used else basic
@@ -150,13 +150,14 @@ class Login:
             why = "the configured login is wrong or may not read it"
         return LoginRefused(f"{what}: {self._name} refused access ({status}): {why}")
 
-    def _basic(self) -> str | None:
-        return None if self._credentials is None else _basic_header(self._pair(self._credentials))
+    def _basic(self, repository: str, deadline: float) -> str | None:
+        proof = self._proof(repository, deadline)
+        return _basic_header(proof) if proof else None
 
-    def _pair(self, credentials: Credentials) -> tuple[str, str]:
-        """Return user name and password as they are now. Raises RegistryError where they cannot be had."""
+    def _proof(self, repository: str, deadline: float) -> Proof | None:
+        """Return the login as it is now. Raises RegistryError where it cannot be had."""
         try:
-            return credentials.login()
+            return self._credentials.login(repository, deadline) if self._credentials else None
         except UpdaterError as err:
             raise RegistryError(f"no login for {self._name}: {err}") from err
 
@@ -177,17 +178,18 @@ class Login:
             raise RegistryError(f"no token for {self._name} in time; another request waits for the same one")
         try:
             if not slot.header or slot.header == refused or self._clock() >= slot.until:
-                slot.header, life = self._fetch(bearer.realm, bearer.service, scope, deadline)
+                slot.header, life = self._fetch(bearer, scope, repository, deadline)
                 slot.until = self._clock() + life - min(30.0, life / 4)  # renewed before it ends on the way
             return slot.header
         finally:
             slot.lock.release()
 
-    def _fetch(self, realm: str, service: str, scope: str, deadline: float) -> tuple[str, float]:
+    def _fetch(self, bearer: _Bearer, scope: str, repository: str, deadline: float) -> tuple[str, float]:
         """Ask the realm for a token; return the header and its life in seconds."""
-        parts = self._readable(realm)
-        login = self._login_for(parts)
-        query = urlencode([(name, value) for name, value in (("service", service), ("scope", scope)) if value])
+        parts = self._readable(bearer.realm)
+        login = self._login_for(parts, repository, deadline)
+        asked = (("service", bearer.service), ("scope", scope))
+        query = urlencode([(name, value) for name, value in asked if value])
         url = parts._replace(query="&".join(filter(None, (parts.query, query))), fragment="").geturl()
         headers = {"Accept": "application/json"} | ({"Authorization": _basic_header(login)} if login else {})
         answer = self._sender.send(
@@ -219,7 +221,7 @@ class Login:
             )
         return parts
 
-    def _login_for(self, realm: SplitResult) -> tuple[str, str] | None:
+    def _login_for(self, realm: SplitResult, repository: str, deadline: float) -> Proof | None:
         """Return the login that this realm may see."""
         if self._credentials is None:
             return None
@@ -228,7 +230,7 @@ class Login:
             if len(self._untrusted) < MAX_UNTRUSTED:
                 self._untrusted[host] = None
             return None
-        login = self._pair(self._credentials)
+        login = self._proof(repository, deadline)
         if self._refused is not None and self._refused[0] == login and self._clock() < self._refused[1]:
             raise LoginRefused(f"token service {host} of {self._name} refused the configured login a short while ago")
         return login
@@ -249,8 +251,8 @@ def _scope(wanted: str, kind: str, repository: str, *, foreign: bool) -> str:
     return " ".join(scopes) or "repository:{}:pull"
 
 
-def _basic_header(login: tuple[str, str]) -> str:
-    pair = ":".join(login)
+def _basic_header(login: Proof) -> str:
+    pair = f"{login.username}:{login.password}"
     remember(pair)  # a server may echo the header, which holds neither name nor password as such
     return f"Basic {b64encode(pair.encode()).decode()}"
 

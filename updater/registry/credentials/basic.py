@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from updater.registry.credentials.base import Credentials
+from updater.registry.credentials.base import Credentials, Proof
 from updater.secrets import SecretRef
 
 
@@ -17,6 +17,6 @@ class Basic(Credentials):
     username: str = Field(min_length=1, pattern=r"^[^:\x00-\x1f\x7f]+$", description="user name; no colon")
     password: SecretRef = Field(description="secret reference of the password, e.g. env:REGISTRY_PASSWORD")
 
-    def login(self) -> tuple[str, str]:
+    def login(self, repository: str, deadline: float) -> Proof:
         """Return the user name and the password, read now."""
-        return self.username, self.password.resolve()
+        return Proof(self.username, self.password.resolve())
