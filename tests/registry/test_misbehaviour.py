@@ -377,6 +377,27 @@ def test_other_redirects_are_refused_and_no_login_is_shown(where: str) -> None:
         assert canary.requests == []
 
 
+@pytest.mark.parametrize("where", ["169.254.169.254", "10.255.255.1", "[fd00:ec2::254]", "[::ffff:169.254.169.254]"])
+def test_nobody_is_led_to_a_private_place_that_is_not_the_registry_s_own(where: str) -> None:
+    """The registry is on loopback, so only that and the public internet are open to where it leads."""
+
+    def redirected(_asked: Asked) -> Answered:
+        return reply(307, b"", ("Location", f"https://{where}/latest/meta-data/"))
+
+    with asking(redirected) as (registry, _, pauses):
+        with pytest.raises(RegistryError, match=r"(link-local|private) address, where this server may not lead us"):
+            registry.tags("team/app")
+        assert pauses == []
+
+    def realm(_asked: Asked) -> Answered:
+        return reply(401, b"", ("WWW-Authenticate", f'Bearer realm="http://{where}/token"'))
+
+    with asking(realm) as (registry, _, pauses):
+        with pytest.raises(RegistryError, match=r"(link-local|private) address, where this server may not lead us"):
+            registry.tags("team/app")
+        assert pauses == []
+
+
 # --- words ----------------------------------------------------------------------------------------------------------
 
 

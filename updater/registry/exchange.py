@@ -14,6 +14,7 @@ from updater.errors import RegistryError
 from updater.model.image import DOCKER_HUB
 from updater.registry.login import Login
 from updater.registry.sender import Sender
+from updater.transport.addresses import Kind, led_by
 from updater.transport.http import Answer
 
 MAX_REDIRECTS = 5
@@ -67,7 +68,11 @@ class Exchange:
         return answer
 
     def _follow(self, question: Question, url: str, authorization: str | None) -> Answer:
-        """Send one request and follow redirects; only the registry's own origin sees the login."""
+        """Send one request and follow redirects; only the registry's own origin sees the login.
+
+        Redirects lead anywhere public, and to the kind of place where the registry is itself.
+        """
+        reach: frozenset[Kind] | None = None
         for _ in range(MAX_REDIRECTS + 1):
             headers = {"Accept": question.accept}
             if authorization is not None and origin(url) == self._origin:
@@ -79,10 +84,13 @@ class Exchange:
                 max_bytes=question.max_bytes,
                 deadline=question.deadline,
                 endpoint=question.endpoint,
+                reach=reach,
             )
             if answer.status not in {301, 302, 303, 307, 308}:
                 return answer
             url = self._redirected(answer)
+            if reach is None and origin(url) != self._origin:
+                reach = led_by(answer.peer)
         raise RegistryError(f"{self._host} redirects more than {MAX_REDIRECTS} times")
 
     def _redirected(self, answer: Answer) -> str:

@@ -21,6 +21,7 @@ from updater.registry.challenge import Challenge, challenges
 from updater.registry.credentials.base import Credentials, Proof
 from updater.registry.sender import Sender
 from updater.secrets import remember
+from updater.transport.addresses import Kind, led_by
 from updater.transport.http import Answer
 
 PUSH = "push"  # the kind of request that may ask for rights to write
@@ -61,11 +62,12 @@ class _Slot:
 
 @dataclass(frozen=True, slots=True)
 class _Bearer:
-    """Where tokens come from. `scope` holds {} in place of the repository."""
+    """Where tokens come from. `scope` holds {} in place of the repository; `reach` is where the realm may be."""
 
     realm: str
     service: str
     scope: str
+    reach: frozenset[Kind] | None
 
 
 class Login:
@@ -127,7 +129,7 @@ class Login:
         }
         bearer = self._learnt.get(kind)  # stays for a refusal without a challenge, as ECR's 400 for an old token
         if "bearer" in offered and "realm" in offered["bearer"].params:
-            bearer = self._bearer(offered["bearer"], kind, repository)
+            bearer = self._bearer(offered["bearer"], kind, repository, refusal.peer)
         elif "basic" in offered:
             basic = self._basic(repository, deadline)
             if basic is not None:
@@ -161,11 +163,12 @@ class Login:
         except UpdaterError as err:
             raise RegistryError(f"no login for {self._name}: {err}") from err
 
-    def _bearer(self, challenge: Challenge, kind: str, repository: str) -> _Bearer:
+    def _bearer(self, challenge: Challenge, kind: str, repository: str, peer: Kind | None) -> _Bearer:
         realm = challenge.params["realm"]
         foreign = _bare(realm) not in self._own
+        reach = None if _bare(realm) in self._trusted else led_by(peer)
         scope = _scope(challenge.params.get("scope", ""), kind, repository, foreign=foreign)
-        return _Bearer(realm, challenge.params.get("service", ""), scope)
+        return _Bearer(realm, challenge.params.get("service", ""), scope, reach)
 
     def _token(self, bearer: _Bearer, repository: str, refused: str, deadline: float) -> str:
         """Return a Bearer header other than `refused`: the cached one while it lives, else a new one."""
@@ -193,7 +196,13 @@ class Login:
         url = parts._replace(query="&".join(filter(None, (parts.query, query))), fragment="").geturl()
         headers = {"Accept": "application/json"} | ({"Authorization": _basic_header(login)} if login else {})
         answer = self._sender.send(
-            "GET", url, headers=headers, max_bytes=TOKEN_BYTES, deadline=deadline, endpoint="token"
+            "GET",
+            url,
+            headers=headers,
+            max_bytes=TOKEN_BYTES,
+            deadline=deadline,
+            endpoint="token",
+            reach=bearer.reach,
         )
         what = f"token service {parts.netloc[:100]} of {self._name}"
         if answer.status in {401, 403}:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from updater.errors import RegistryError
 from updater.registry.challenge import retry_after
+from updater.transport.addresses import Kind
 from updater.transport.http import Answer, Http, TransportError, without_secrets
 from updater.transport.pace import Budget, backoff
 
@@ -45,11 +46,20 @@ class Sender:
         self._sleep, self._asked = sleep, asked
 
     def send(
-        self, method: str, url: str, *, headers: Mapping[str, str], max_bytes: int, deadline: float, endpoint: str
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        max_bytes: int,
+        deadline: float,
+        endpoint: str,
+        reach: frozenset[Kind] | None = None,
     ) -> Answer:
         """Return the first answer that another try would not change, whatever its status.
 
-        `endpoint` is what every answer is counted by. `deadline` is a time of time.monotonic().
+        `endpoint` is what every answer is counted by. `deadline` is a time of time.monotonic(). `reach` are the kinds
+        of addresses that may be connected to, None where the operator named the host.
         Raises RegistryError when no such answer came.
         """
         patience = self._request_seconds
@@ -57,7 +67,9 @@ class Sender:
             start = self._turn(method, url, deadline)
             try:
                 until = min(deadline, start + patience)
-                answer = self._http.request(method, url, headers=headers, max_bytes=max_bytes, deadline=until)
+                answer = self._http.request(
+                    method, url, headers=headers, max_bytes=max_bytes, deadline=until, reach=reach
+                )
             except TransportError as err:
                 self._asked(endpoint, "error")
                 patience -= time.monotonic() - start

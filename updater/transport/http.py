@@ -7,6 +7,8 @@ The only module that imports httpx. What it promises, and why not plain httpx:
 * A cap on the bytes of a body. `Accept-Encoding: identity` is asked for and any other encoding refused, because
   64 KiB of gzip inflate to 64 MiB in one step.
 * No cookies, no redirects, no credentials kept anywhere: what a request does not carry is not sent.
+* An address guard: where somebody else named the host, only addresses of the given kinds are connected to, over
+  connections that are shared with nobody who may reach more (transport/addresses.py).
 * TLS is verified against the system's trust and, where set, a private CA. One SSL context a CA file and process,
   made when the first https address is asked (21 ms of CPU each).
 * Proxies as configured, else the usual *_PROXY variables, which never apply to loopback addresses.
@@ -35,9 +37,11 @@ import httpx
 from updater import __version__
 from updater.errors import UpdaterError
 from updater.secrets import remember
+from updater.transport.addresses import Kind, kind_of
 from updater.transport.proxies import Routes
-from updater.transport.sockets import BoundedBackend, until
+from updater.transport.sockets import PEER, AddressRefused, BoundedBackend, until
 
+_REACH = "updater.reach"  # a key of httpx's extensions, as PEER is
 KEEP_ALIVE = 60.0  # seconds an idle connection is kept: common servers close at 60 to 75
 
 for _name in ("httpx", "httpcore"):
@@ -58,12 +62,16 @@ class TransportError(UpdaterError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole response. `url` is the address that gave it; header names are case-insensitive."""
+    """A whole response. `url` is the address that gave it; header names are case-insensitive.
+
+    `peer` is the kind of address that it came from, None where a proxy stood in between.
+    """
 
     status: int
     headers: httpx.Headers
     body: bytes
     url: str
+    peer: Kind | None = None
 
     def header(self, name: str) -> str | None:
         """The value of a header, several merged with commas."""
@@ -108,21 +116,24 @@ class Http:
         deadline: float,
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
+        reach: frozenset[Kind] | None = None,
     ) -> Answer:
         """Send one request and read its answer whole, whatever its status.
 
         `deadline` is a time of time.monotonic(): nothing is waited for beyond it. A body of more than `max_bytes`
-        is not read to its end. Raises TransportError.
+        is not read to its end. Only addresses of the kinds in `reach` are connected to, None: any; behind a proxy,
+        which resolves names by itself, that holds for addresses in the URL alone. Raises TransportError.
         """
         asked = f"{method} {without_secrets(url)}"
         with _translated(asked), until(deadline):
-            request = self._client.build_request(method, url, headers=headers, content=content)
+            extensions = {_REACH: reach}
+            request = self._client.build_request(method, url, headers=headers, content=content, extensions=extensions)
             response = self._client.send(request, stream=True)
             try:
                 body = b"" if method == "HEAD" else _read(response, max_bytes, deadline, asked)
             finally:
                 response.close()
-        return Answer(response.status_code, response.headers, body, url)
+        return Answer(response.status_code, response.headers, body, url, response.extensions.get(PEER))
 
     def close(self) -> None:
         """Close the connections."""
@@ -181,6 +192,8 @@ def _translated(asked: str) -> Iterator[None]:
     ) as err:
         raise TransportError(f"{asked}: not an address that can be asked", retryable=False) from err
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError, httpx.TransportError) as err:
+        if isinstance(err, AddressRefused):
+            raise TransportError(f"{asked}: {err}", retryable=False) from err
         if isinstance(untrusted := _cause(err), ssl.SSLCertVerificationError):
             why = f"its certificate is not trusted ({untrusted.verify_message}); a private CA belongs into ca_file"
             raise TransportError(f"{asked}: {why}", retryable=False) from err
@@ -214,13 +227,15 @@ def _tls_context_of(ca_file: Path | None, _changed: int) -> ssl.SSLContext:
     return context
 
 
+_Way = tuple[str, str | None, frozenset[Kind] | None]  # scheme, proxy, reach
+
+
 class _Transport(httpx.BaseTransport):
-    """Hands httpx's requests to httpcore's pools: one for each scheme and proxy, made when it is first needed."""
+    """Hands httpx's requests to httpcore's pools: one for each scheme, proxy and reach, made when first needed."""
 
     def __init__(self, ca_file: Path | None, routes: Routes) -> None:
         self._ca_file, self._routes = ca_file, routes
-        self._backend = BoundedBackend()
-        self._pools: dict[tuple[str, str | None], httpcore.ConnectionPool] = {}
+        self._pools: dict[_Way, httpcore.ConnectionPool] = {}
         self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -228,7 +243,10 @@ class _Transport(httpx.BaseTransport):
         port = url.port or (443 if url.scheme == "https" else 80)
         if port > 65535:  # the resolver takes it modulo 65536
             raise httpx.InvalidURL("no such port")
-        pool = self._pool(url.scheme, self._routes.proxy(url.scheme, url.host, port))
+        proxy, reach = self._routes.proxy(url.scheme, url.host, port), request.extensions.get(_REACH)
+        if proxy is not None and reach is not None and (kind := kind_of(url.host)) not in {None, *reach}:
+            raise AddressRefused(f"{url.host} is a {kind} address, where this server may not lead us")
+        pool = self._pool(url.scheme, proxy, reach if proxy is None else None)
         assert isinstance(request.stream, httpx.SyncByteStream)
         answer = pool.handle_request(
             httpcore.Request(
@@ -239,23 +257,24 @@ class _Transport(httpx.BaseTransport):
             )
         )
         assert isinstance(answer.stream, Iterable)
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer))
+        extensions = {PEER: _peer(answer) if proxy is None else None}
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), extensions=extensions)
 
-    def _pool(self, scheme: str, proxy: str | None) -> httpcore.ConnectionPool:
+    def _pool(self, *way: *_Way) -> httpcore.ConnectionPool:
         with self._lock:
-            pool = self._pools.get((scheme, proxy))
+            pool = self._pools.get(way)
             if pool is None:
-                pool = self._pools[scheme, proxy] = self._new_pool(scheme, proxy)
+                pool = self._pools[way] = self._new_pool(*way)
             return pool
 
-    def _new_pool(self, scheme: str, proxy: str | None) -> httpcore.ConnectionPool:
+    def _new_pool(self, scheme: str, proxy: str | None, reach: frozenset[Kind] | None) -> httpcore.ConnectionPool:
         """Make a pool without a bound on its connections.
 
         Callers bound themselves, and one slow host must not take the connections of the others.
         """
         context = _tls_context(self._ca_file) if scheme == "https" or (proxy or "").startswith("https:") else None
         options: dict[str, Any] = {
-            "ssl_context": context, "network_backend": self._backend,
+            "ssl_context": context, "network_backend": BoundedBackend(reach),
             "max_connections": None, "keepalive_expiry": KEEP_ALIVE,
         }  # fmt: skip
         if proxy is not None:
@@ -278,6 +297,12 @@ class _Body(httpx.SyncByteStream):
 
     def close(self) -> None:
         self._answer.close()
+
+
+def _peer(answer: httpcore.Response) -> Any:
+    """Return the kind of address at the other end of an answer's connection."""
+    stream = answer.extensions.get("network_stream")
+    return stream.get_extra_info(PEER) if stream is not None else None
 
 
 def _proxy(text: str, context: ssl.SSLContext | None) -> httpcore.Proxy:

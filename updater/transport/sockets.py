@@ -17,6 +17,9 @@ from typing import Any
 
 import httpcore
 
+from updater.transport.addresses import Kind, kind_of
+
+PEER = "updater.peer"  # what a connection is asked by for the kind of address at its other end
 CONNECT_TIMEOUT = 10.0  # seconds for one address, so that a dead IPv6 route leaves time for IPv4
 
 
@@ -49,10 +52,10 @@ def _left(late: type[httpcore.TimeoutException], at_most: float | None = None) -
 
 
 class _BoundedStream(httpcore.NetworkStream):
-    """A connection each step of which gets only the time that is left."""
+    """A connection each step of which gets only the time that is left; it knows the `kind` of its other end."""
 
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
-        self._inner = inner
+    def __init__(self, inner: httpcore.NetworkStream, kind: Kind | None) -> None:
+        self._inner, self._kind = inner, kind
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._inner.read(max_bytes, _left(httpcore.ReadTimeout, timeout))
@@ -67,17 +70,21 @@ class _BoundedStream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         left = _left(httpcore.ConnectTimeout, timeout)
-        return _BoundedStream(self._inner.start_tls(ssl_context, server_hostname, left))
+        return _BoundedStream(self._inner.start_tls(ssl_context, server_hostname, left), self._kind)
 
     def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
+        return self._kind if info == PEER else self._inner.get_extra_info(info)
+
+
+class AddressRefused(httpcore.ConnectError):
+    """A name has only addresses where we were not to be led."""
 
 
 class BoundedBackend(httpcore.NetworkBackend):
-    """Connects to the addresses of a name one by one, within the time that is left."""
+    """Connects to the addresses of a name one by one, within the time that is left; only to these kinds, None: all."""
 
-    def __init__(self) -> None:
-        self._inner = httpcore.SyncBackend()
+    def __init__(self, reach: frozenset[Kind] | None = None) -> None:
+        self._inner, self._reach = httpcore.SyncBackend(), reach
 
     def connect_tcp(
         self,
@@ -87,12 +94,20 @@ class BoundedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Return the first connection that one of the addresses takes. Raises httpcore's ConnectError or a timeout."""
+        """Return the first connection that one of the addresses takes.
+
+        Raises httpcore's ConnectError or a timeout, AddressRefused where no address is of a kind that may be reached.
+        """
         failure: httpcore.ConnectError | httpcore.ConnectTimeout = httpcore.ConnectError(f"{host} has no address")
         for address in _addresses(host, port):
+            kind = kind_of(address)
+            if self._reach is not None and kind not in self._reach:
+                failure = AddressRefused(f"{host} is at a {kind} address, where this server may not lead us")
+                continue
             try:
                 left = _left(httpcore.ConnectTimeout, timeout or CONNECT_TIMEOUT)
-                return _BoundedStream(self._inner.connect_tcp(address, port, left, local_address, socket_options))
+                inner = self._inner.connect_tcp(address, port, left, local_address, socket_options)
+                return _BoundedStream(inner, kind)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as err:
                 failure = err
         raise failure
