@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,7 +17,20 @@ import re2
 import yaml
 
 from updater.model.change import Skipped
-from updater.model.stream import BLANK, BREAKS, MAX_DOCUMENTS, MAX_NODES, MAX_WHY, Broken, Span, decode, events, spans
+from updater.model.stream import (
+    BLANK,
+    BREAKS,
+    MAX_DEPTH,
+    MAX_DOCUMENTS,
+    MAX_NODES,
+    MAX_WHY,
+    Broken,
+    Span,
+    decode,
+    reading,
+    spans,
+    too_deep,
+)
 
 _WORDS_MEMORY = 64 << 20  # bytes for RE2's automaton: enough for 50,000 names, taken as it grows
 _PROPERTY = re.compile(r"!<[^>\s]*>|[&!][^\s,\[\]{}]*")
@@ -211,8 +224,8 @@ def parse(path: str, data: bytes | str, words: Words | None = None) -> Document:
 def compose(text: str, span: Span) -> Part | None:
     """Read one document into nodes whose positions are those of the file; None where it is empty. Raises Broken."""
     composer = _Composer(text, span)
-    for event in events(text, span):
-        composer.take(event)
+    with reading(text, span) as get:
+        composer.read(get)
     if len(composer.roots) > 1:
         raise Broken(span.line, "more than one document between two markers")
     return Part(span, composer.roots[0], tuple(composer.mappings)) if composer.roots else None
@@ -224,34 +237,58 @@ class _Composer:
     def __init__(self, text: str, span: Span) -> None:
         self.roots: list[Node] = []
         self.mappings: list[Mapping] = []
-        self._text = text
+        self._text, self._span = text, span
         self._at = span.start
         self._line = span.line
         self._holder: Sequence | Mapping | None = None
         self._nodes = 0
         self._anchors: dict[str, Scalar | Sequence | Mapping] = {}
 
-    def take(self, event: Any) -> None:
-        kind = type(event)
-        if kind is yaml.ScalarEvent:
-            holder = self._holder
-            if type(holder) is Mapping and holder.pending is None and event.anchor is None:
-                self._nodes += 1
-                holder.pending = event.value  # a key is no node
-            else:
-                self._add(self._scalar(event))
-        elif kind is yaml.MappingStartEvent:
-            line, flow = self._line + event.start_mark.line, event.flow_style
-            mapping = Mapping(line, self._under(), self._holder, event.anchor, flow)
-            self.mappings.append(mapping)
-            self._enter(mapping)
-        elif kind is yaml.SequenceStartEvent:
-            self._enter(Sequence(self._line + event.start_mark.line, self._under(), self._holder, event.anchor))
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            assert self._holder is not None
-            self._holder = self._holder.parent
-        elif kind is yaml.AliasEvent:
-            self._add(self._alias(event))
+    def read(self, get: Callable[[], Any]) -> None:
+        """Take every event. Keys of a mapping and their plain values are most of them: these cost no further call."""
+        at, first, depth = self._at, self._line, 0
+        while (event := get()) is not None:
+            kind = type(event)
+            if kind is yaml.ScalarEvent:
+                holder = self._holder
+                if (
+                    type(holder) is not Mapping
+                    or event.anchor is not None
+                    or event.tag is not None
+                    or event.style in _BLOCK
+                ):
+                    self._add(self._scalar(event))
+                elif holder.pending is None:
+                    holder.pending = event.value  # a key is no node
+                else:
+                    mark = event.start_mark
+                    holder.values[holder.pending] = Scalar(
+                        at + mark.index, at + event.end_mark.index, first + mark.line, event.value, event.style or "",
+                        None, None, holder,
+                    )  # fmt: skip
+                    holder.pending = None
+                    self._nodes += 2
+                    if self._nodes > MAX_NODES:
+                        raise self._too_many()
+            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+                assert self._holder is not None
+                self._holder, depth = self._holder.parent, depth - 1
+            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+                depth += 1
+                if depth > MAX_DEPTH:
+                    raise too_deep(event, self._span)
+                self._start(event, kind)
+            elif kind is yaml.AliasEvent:
+                self._add(self._alias(event))
+
+    def _start(self, event: Any, kind: type) -> None:
+        line, under = self._line + event.start_mark.line, self._under()
+        if kind is yaml.SequenceStartEvent:
+            self._enter(Sequence(line, under, self._holder, event.anchor))
+            return
+        mapping = Mapping(line, under, self._holder, event.anchor, event.flow_style)
+        self.mappings.append(mapping)
+        self._enter(mapping)
 
     def _under(self) -> str:
         holder = self._holder
@@ -262,7 +299,7 @@ class _Composer:
     def _add(self, node: Node) -> None:
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            raise Broken(self._line, f"too large: more than {MAX_NODES} nodes")
+            raise self._too_many()
         holder = self._holder
         if holder is None:
             self.roots.append(node)
@@ -273,6 +310,9 @@ class _Composer:
         else:
             holder.values[holder.pending] = node
             holder.pending = None
+
+    def _too_many(self) -> Broken:
+        return Broken(self._line, f"too large: more than {MAX_NODES} nodes")
 
     def _enter(self, node: Sequence | Mapping) -> None:
         self._add(node)

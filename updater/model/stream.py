@@ -8,8 +8,10 @@ Positions count characters of the whole decoded file (a BOM is character 0); lin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from heapq import merge
 from typing import Any
 
 import yaml
@@ -27,7 +29,6 @@ _DEEPER = {
     yaml.MappingEndEvent: -1,
     yaml.SequenceEndEvent: -1,
 }
-_MARKER = re.compile(r"---|\.\.\.")
 BREAKS = "\n\r\x85\u2028\u2029"  # what libyaml takes for the end of a line
 BLANK = f" \t{BREAKS}"  # also of the empty text at the end of a file
 _LINE_END = re.compile(f"[{BREAKS}]|\\Z")
@@ -88,10 +89,15 @@ def spans(text: str) -> list[Span]:
 def _markers(text: str) -> Iterator[tuple[int, bool]]:
     """Yield where `---` and `...` stand at the beginning of a line, and whether it is one that opens a document."""
     first = 1 if text.startswith("\ufeff") else 0
-    for marker in _MARKER.finditer(text):
-        at, after = marker.span()
-        if (at == first or text[at - 1] in BREAKS) and text[after : after + 1] in BLANK:
-            yield at, marker.group() == "---"
+    for at in merge(_places(text, "---"), _places(text, "...")):
+        if (at == first or text[at - 1] in BREAKS) and text[at + 3 : at + 4] in BLANK:
+            yield at, text[at] == "-"
+
+
+def _places(text: str, marker: str) -> Iterator[int]:
+    at = -len(marker)
+    while (at := text.find(marker, at + len(marker))) >= 0:
+        yield at
 
 
 def _end_of_line(text: str, at: int) -> int:
@@ -111,26 +117,37 @@ def _header(text: str) -> int:
     return match.end()
 
 
-def events(text: str, span: Span) -> Iterator[Any]:
-    """Yield libyaml's events of one document; their marks count from its beginning. Raises Broken."""
+@contextmanager
+def reading(text: str, span: Span) -> Iterator[Callable[[], Any]]:
+    """Yield what returns libyaml's next event of one document, None at its end; marks count from its beginning.
+
+    Within it whoever asks counts the levels, and raises `too_deep`. Raises Broken for what libyaml cannot read.
+    """
     header = _header(text)
     if text.startswith("%") + sum(text.count(f"{end}%", 0, header) for end in BREAKS) > MAX_DIRECTIVES:
         raise Broken(span.line, f"broken YAML at line {span.line}: more than {MAX_DIRECTIVES} directives")
     loader = yaml.CSafeLoader(text)
-    depth = 0
     try:
-        while (event := loader.get_event()) is not None:
-            depth += _DEEPER.get(type(event), 0)
-            if depth > MAX_DEPTH:
-                raise _too_deep(event, span)
-            yield event
+        yield loader.get_event
     except yaml.YAMLError as error:
         raise _broken(error, text, span) from None
     finally:
         loader.dispose()
 
 
-def _too_deep(event: Any, span: Span) -> Broken:
+def events(text: str, span: Span) -> Iterator[Any]:
+    """Yield the events of one document. Raises Broken."""
+    depth = 0
+    with reading(text, span) as get:
+        while (event := get()) is not None:
+            depth += _DEEPER.get(type(event), 0)
+            if depth > MAX_DEPTH:
+                raise too_deep(event, span)
+            yield event
+
+
+def too_deep(event: Any, span: Span) -> Broken:
+    """Return what to say of an event that is nested too deep."""
     line = span.line + event.start_mark.line
     return Broken(line, f"nested too deep at line {line}: more than {MAX_DEPTH} levels")
 

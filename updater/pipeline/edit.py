@@ -19,7 +19,7 @@ from updater.errors import EditError
 from updater.model.change import Bump, Change, Edit, Place, Reference, Role
 from updater.model.image import ImageRef
 from updater.model.origin import Origin
-from updater.model.stream import BLANK, Broken, Span, events, spans
+from updater.model.stream import BLANK, Broken, Span, reading, spans
 from updater.plugins import members
 
 INSERTED = "newTag"  # the only key that is ever added
@@ -209,32 +209,33 @@ def _verify(path: str, before: str, span: Span, edits: Sequence[Edit], values: d
     rest, longer = _line_end(before, max([edits[-1].end, *values]) - span.start), len(after) - len(before)
     intended = {one.end - span.start: one.new for one in edits if not one.lead}
     inserted = [one for one in reversed(edits) if one.lead]
-    news = events(after, span)
     behind = None
     try:
-        for old in events(before, span):
-            mark = old.start_mark
-            line = span.line + mark.line
-            if inserted and span.start + mark.index >= inserted[-1].start:
-                _refuse_other_key(f"{path}:{line}", inserted.pop(), behind, [next(news, None), next(news, None)])
-            new, token = next(news, None), None
-            if inner := _within(old, span, edits, before):
-                _verify_text(path, before, (span, old, new), inner, values)
-                for change in inner:
-                    intended.pop(change.end - span.start)
+        with reading(before, span) as olds, reading(after, span) as news:
+            while (old := olds()) is not None:
+                mark = old.start_mark
+                line = span.line + mark.line
+                if inserted and span.start + mark.index >= inserted[-1].start:
+                    _refuse_other_key(f"{path}:{line}", inserted.pop(), behind, [news(), news()])
+                new, token = news(), None
+                kind = type(old)
+                if kind is yaml.ScalarEvent and old.style and (inner := _within(old, span, edits, before)):
+                    _verify_text(path, before, (span, old, new), inner, values)
+                    for change in inner:
+                        intended.pop(change.end - span.start)
+                    behind = old
+                    continue
+                if kind in _NAMED:
+                    end = _end(old, before)
+                    token = intended.pop(end, None)
+                    _refuse_stale(path, line, old, values.pop(span.start + end, None))
+                if not _alike(old, new, token):
+                    raise EditError(f"{path}:{line}: the change would alter more than the version of the image")
+                if mark.index > rest and _at(new) == (mark.index + longer, mark.column):
+                    break
                 behind = old
-                continue
-            if type(old) in _NAMED:
-                end = _end(old, before)
-                token = intended.pop(end, None)
-                _refuse_stale(path, line, old, values.pop(span.start + end, None))
-            if not _alike(old, new, token):
-                raise EditError(f"{path}:{line}: the change would alter more than the version of the image")
-            if mark.index > rest and _at(new) == (mark.index + longer, mark.column):
-                break
-            behind = old
-        else:
-            _refuse_more(path, next(news, None))
+            else:
+                _refuse_more(path, news())
     except Broken as broken:
         raise EditError(f"{path}: after the change there would be {broken}") from None
     if left := [*intended.values(), *map(_bare, inserted)]:
@@ -268,12 +269,11 @@ def _refuse_other_key(at: str, change: Edit, behind: Any, new: Sequence[Any]) ->
 
 
 def _within(event: Any, span: Span, edits: Sequence[Edit], text: str) -> Sequence[Edit]:
-    """The changes inside of a scalar that is a text of its own: they begin behind its quote or its `|`.
+    """The changes inside of a quoted or block scalar that is a text of its own: they begin behind its quote or its `|`.
 
     One that is all of a block scalar of one line is a change of that scalar itself.
     """
-    kind = type(event)
-    if kind is not yaml.ScalarEvent or not event.style or event.anchor or event.tag:
+    if event.anchor or event.tag:
         return ()
     first = bisect_right(edits, span.start + event.start_mark.index, key=_start)
     inner = edits[first : bisect_left(edits, span.start + event.end_mark.index, key=_start)]
