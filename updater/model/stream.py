@@ -117,14 +117,18 @@ def _header(text: str) -> int:
     return match.end()
 
 
+def _directives(text: str) -> int:
+    header = _header(text)
+    return text.startswith("%") + sum(text.count(f"{end}%", 0, header) for end in BREAKS)
+
+
 @contextmanager
 def reading(text: str, span: Span) -> Iterator[Callable[[], Any]]:
     """Yield what returns libyaml's next event of one document, None at its end; marks count from its beginning.
 
     Within it whoever asks counts the levels, and raises `too_deep`. Raises Broken for what libyaml cannot read.
     """
-    header = _header(text)
-    if text.startswith("%") + sum(text.count(f"{end}%", 0, header) for end in BREAKS) > MAX_DIRECTIVES:
+    if "%" in text and _directives(text) > MAX_DIRECTIVES:
         raise Broken(span.line, f"broken YAML at line {span.line}: more than {MAX_DIRECTIVES} directives")
     loader = yaml.CSafeLoader(text)
     try:

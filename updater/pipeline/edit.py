@@ -178,9 +178,13 @@ def _refuse_overlaps(path: str, edits: Sequence[Edit]) -> None:
             raise EditError(f"{path}: two changes of the same characters, {left.new!r} and {right.new!r}")
 
 
-def _refuse_stale(path: str, line: int, event: Any, value: str | None) -> None:
+def _line(span: Span, event: Any) -> int:
+    return span.line + int(event.start_mark.line)
+
+
+def _refuse_stale(path: str, line: int, event: Any, value: str) -> None:
     """Refuse a scalar that does not say what its reference remembers."""
-    if value is not None and type(event) is yaml.ScalarEvent and _said(event) != value:
+    if type(event) is yaml.ScalarEvent and _said(event) != value:
         raise EditError(f"{path}:{line}: {value!r} is not there any more")
 
 
@@ -192,10 +196,19 @@ def _said(event: Any) -> str:
 
 def _end(event: Any, text: str) -> int:
     """Where a scalar or an alias ends; a block scalar with the last character of its text."""
-    start, end = int(event.start_mark.index), int(event.end_mark.index)
-    if type(event) is yaml.ScalarEvent and event.style in _BLOCKS:
-        return start + len(text[start:end].rstrip(BLANK))
-    return end
+    mark, end = event.start_mark, int(event.end_mark.index)
+    if type(event) is not yaml.ScalarEvent or event.style not in _BLOCKS:
+        return end
+    return int(mark.index) + len(text[mark.index : end].rstrip(BLANK))
+
+
+def _token(path: str, event: Any, at: tuple[Span, str], intended: dict[int, str], values: dict[int, str]) -> str | None:
+    """Return what a scalar or an alias is to say, if it is among the intended ones."""
+    span, text = at
+    end = _end(event, text)
+    if (value := values.pop(span.start + end, None)) is not None:
+        _refuse_stale(path, _line(span, event), event, value)
+    return intended.pop(end, None)
 
 
 def _verify(path: str, before: str, span: Span, edits: Sequence[Edit], values: dict[int, str]) -> None:
@@ -213,25 +226,22 @@ def _verify(path: str, before: str, span: Span, edits: Sequence[Edit], values: d
     try:
         with reading(before, span) as olds, reading(after, span) as news:
             while (old := olds()) is not None:
-                mark = old.start_mark
-                line = span.line + mark.line
-                if inserted and span.start + mark.index >= inserted[-1].start:
-                    _refuse_other_key(f"{path}:{line}", inserted.pop(), behind, [news(), news()])
-                new, token = news(), None
-                kind = type(old)
+                kind, index = type(old), old.start_mark.index
+                if inserted and span.start + index >= inserted[-1].start:
+                    _refuse_other_key(f"{path}:{_line(span, old)}", inserted.pop(), behind, [news(), news()])
+                new = news()
                 if kind is yaml.ScalarEvent and old.style and (inner := _within(old, span, edits, before)):
                     _verify_text(path, before, (span, old, new), inner, values)
                     for change in inner:
                         intended.pop(change.end - span.start)
                     behind = old
                     continue
-                if kind in _NAMED:
-                    end = _end(old, before)
-                    token = intended.pop(end, None)
-                    _refuse_stale(path, line, old, values.pop(span.start + end, None))
+                token = _token(path, old, (span, before), intended, values) if kind in _NAMED else None
                 if not _alike(old, new, token):
-                    raise EditError(f"{path}:{line}: the change would alter more than the version of the image")
-                if mark.index > rest and _at(new) == (mark.index + longer, mark.column):
+                    raise EditError(
+                        f"{path}:{_line(span, old)}: the change would alter more than the version of the image"
+                    )
+                if index > rest and _at(new) == (index + longer, old.start_mark.column):
                     break
                 behind = old
             else:

@@ -27,7 +27,8 @@ from updater.sync.windows import Closed, state
 ROUNDS = 200  # each asks about the next best candidate; what is left after that waits for the next cycle
 
 PastOf = Callable[[Owned], Past]
-_Key = tuple[str, str, str, bool]  # an item, the value in Git, its former name there, whether it waits for the first
+_Key = tuple[str, ImageRef, str, bool]  # item, value in Git, its former name there, whether it waits for the first
+_Place = tuple[str, str, ImageRef, str, bool]  # branch, file, value, former name, whether it is never written
 
 
 @dataclass(slots=True)
@@ -40,11 +41,12 @@ class Resolver:
     now: datetime
     write: bool
     scans: Scans = field(default_factory=dict)
-    unread: dict[tuple[str, ...], GitError] = field(default_factory=dict)  # places whose history could not be read
+    unread: dict[_Place, GitError] = field(default_factory=dict)  # places whose history could not be read
     _facts: dict[str, Facts] = field(default_factory=dict)
     _plain: dict[_Key, Decision | RegistryError] = field(default_factory=dict)
     _aware: dict[tuple[_Key, Past], Decision | RegistryError] = field(default_factory=dict)
-    _pasts: dict[tuple[str, ...], Past] = field(default_factory=dict)
+    _pasts: dict[_Place, Past] = field(default_factory=dict)
+    _hanging: set[_Key] = field(default_factory=set)  # what hangs on the history of its place
     _rankings: dict[_Key, Ranking] = field(default_factory=dict)
     _origins: dict[ImageRef, Origin | None] = field(default_factory=dict)  # of those that were asked
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -103,18 +105,26 @@ class Resolver:
         assert one.item is not None
         if self.of(one) is not None:
             return None
-        answer = self._asked(one.item, one.reference, self._pasts.get(_place(one)))
-        if isinstance(answer, Unresolved) and answer.history and _place(one) not in self._pasts:
-            try:
-                self._pasts[_place(one)] = past_of(one)
-            except GitError as err:
-                self.unread[_place(one)] = err  # nothing is written where nobody knows what a person did
-                return None
+        key, place = _key(one.item, one.reference), _place(one)
+        if key in self._hanging and place not in self._pasts:
+            return self._decide(one, past_of) if self._remember(place, one, past_of) else None
+        answer = self._asked(one.item, one.reference, self._pasts.get(place))
+        if isinstance(answer, Unresolved) and answer.history and place not in self._pasts:
+            self._hanging.add(key)
             return self._decide(one, past_of)
         if isinstance(answer, Unresolved):
             return answer
         self._keep(one, answer)
         return None
+
+    def _remember(self, place: _Place, one: Owned, past_of: PastOf) -> bool:
+        """Read what our commits did at a place; say whether it could be read."""
+        try:
+            self._pasts[place] = past_of(one)
+        except GitError as err:
+            self.unread[place] = err  # nothing is written where nobody knows what a person did
+            return False
+        return True
 
     def _keep(self, one: Owned, answer: Decision | RegistryError) -> None:
         assert one.item is not None
@@ -148,13 +158,13 @@ class Resolver:
 
 
 def _key(item: Item, reference: Reference) -> _Key:
-    return item.name, str(reference.image), reference.former, reference.fills
+    return item.name, reference.image, reference.former, reference.fills
 
 
 def _content(update: Update) -> ImageRef:
     return update.target.at(None, update.digest)
 
 
-def _place(one: Owned) -> tuple[str, ...]:
-    never = "unwritable" if one.reference.unwritable else ""  # what we never wrote has no past with us
-    return one.origin, one.reference.file, str(one.reference.image), one.reference.former, never
+def _place(one: Owned) -> _Place:
+    reference = one.reference  # what we never wrote has no past with us
+    return one.origin, reference.file, reference.image, reference.former, bool(reference.unwritable)

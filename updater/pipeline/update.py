@@ -112,6 +112,7 @@ class _Cycle:
         self.memory = world.memory()
         self.resolver = Resolver(world.registry_of, self.memory, self.memory.holds.read(now), now, write)
         self.told = self.memory.journal.heads() if write else {}
+        self._decided: dict[int, tuple[Checkout, list[Row]]] = {}  # what was seen and is decided, by its id
 
     def run(self) -> Report:
         """Look, scan, decide; then write each branch on its own."""
@@ -292,9 +293,11 @@ class _Cycle:
         )  # fmt: skip
 
     def _rows(self, checkout: Checkout) -> list[Row]:
-        """Return a row for each reference that is due."""
-        rows = (self._row(checkout, one) for one in checkout.owned)
-        return [row for row in rows if row is not None]
+        """Return a row for each reference that is due; what was seen once is decided once."""
+        if (known := self._decided.get(id(checkout))) is None:
+            rows = (self._row(checkout, one) for one in checkout.owned)
+            known = self._decided[id(checkout)] = checkout, [row for row in rows if row is not None]
+        return known[1]
 
     def _plan(self, checkout: Checkout) -> Plan:
         """Return a row for each reference that goes straight to the branch, and the changes of the files."""
@@ -316,9 +319,9 @@ class _Cycle:
             checkout.head.revision
         ):
             self._catch_up(checkout)
-        news = [one for one in checkout.owned if one.reference.image.name not in self.resolver.scans]
-        self._scan(news, {})  # what appeared on a newer head
-        self._decide([checkout], locked=True)
+        if id(checkout) not in self._decided:  # what appeared on a newer head
+            self._scan([one for one in checkout.owned if one.reference.image.name not in self.resolver.scans], {})
+            self._decide([checkout], locked=True)
         said = self.memory.holds.read(self.now)  # also what a person said while the registries answered
         told = by_way(self.world, checkout, self._rows(checkout))
         rows = [self._stopped(row, said.get(row.item.name)) for at, row in told if at == way]
