@@ -1,4 +1,4 @@
-"""Commands about the configuration: validate, schema."""
+"""Commands about the configuration: validate, schema, doctor."""
 
 from __future__ import annotations
 
@@ -38,3 +38,28 @@ def schema() -> None:
     from updater.config.schema import schema as document
 
     print_json(document())
+
+
+def doctor(ctx: typer.Context, config: Config = None, json: Json = False) -> None:
+    """Try every registry, repository and login once, and say what to change; writes nothing.
+
+    Exit code 1 where something does not work.
+    """
+    from datetime import UTC, datetime
+
+    from updater.cli import show
+    from updater.daemon.build import build
+    from updater.pipeline.examine import examine
+
+    settings = load(ctx, config)
+    warn(settings)
+    with build(settings) as world, show.progress() as progress:
+        found = examine(world, datetime.now(UTC), progress)
+    bad = [one for one in found if not one.ok]
+    if json:
+        print_json({"ok": not bad, "findings": [one.row() for one in found]})
+    else:
+        show.findings(found)
+        typer.echo(f"{counted(len(bad), 'thing', 'things')} to change" if bad else "everything works")
+    if bad:
+        raise typer.Exit(1)

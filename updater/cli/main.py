@@ -109,6 +109,7 @@ for command in (
     apps.sync,
     configuration.validate,
     configuration.schema,
+    configuration.doctor,
     serve.health,
     serve.demo,
 ):

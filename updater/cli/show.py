@@ -20,6 +20,7 @@ from updater.secrets import redact
 
 if TYPE_CHECKING:
     from updater.model.decision import Verdict
+    from updater.pipeline.examine import Finding
     from updater.pipeline.look import Progress
 
 WIDE = 1_000_000  # characters of a line on a pipe: nothing is cut there
@@ -105,6 +106,19 @@ def failures(report: Report) -> None:
     for failure in unique(report.failures):
         later = f" (again at {failure.retry_at:%H:%M:%S} UTC)" if failure.retry_at else ""
         err.print(f"[red]failed:[/] {escape(failure.what)}: {escape(redact(failure.error))}{later}")
+
+
+def findings(found: Sequence[Finding]) -> None:
+    """Print what was tried, a block for each registry and repository, and under what failed what to change."""
+    last = ""
+    for one in found:
+        if one.subject != last:
+            out.print(f"[bold]{escape(one_line(one.subject))}[/]")
+            last = one.subject
+        mark = "[green]ok[/]  " if one.ok else "[red]FAIL[/]"
+        out.print(f"  {mark} {escape(f'{one.step}: {one_line(redact(one.said))}')}")
+        if one.advice:
+            out.print(f"       [cyan]{escape(one.advice)}[/]")
 
 
 def verdicts(marks: Sequence[Verdict]) -> None:

@@ -254,6 +254,17 @@ class Clone:
             case pushes.Outcome.UNKNOWN:
                 self._settle(branch, base, revision, done)
 
+    def may_push(self, branch: str, revision: str) -> None:
+        """Have the remote take the first words of a push that would change nothing: a dry run to where the branch is.
+
+        That asks for the right to write; what hooks and protected branches say shows in a real push alone.
+        Raises GitError.
+        """
+        template = ("push", "--dry-run", "--porcelain", "--no-verify", "--no-progress")
+        done = self._network(Call(template, ("origin", f"{_hash(revision)}:refs/heads/{_branch(branch)}")), {})
+        if done.code or done.cut:
+            raise self._error(f"push {branch} to", done)
+
     def log(
         self,
         revision: str,

@@ -18,12 +18,13 @@ from updater.registry.challenge import next_link
 from updater.registry.credentials.base import Credentials
 from updater.registry.description import Description, Fetch, Known, Part, complete, describe, nothing_known
 from updater.registry.exchange import Exchange, NotFound, Question, address, origin
+from updater.registry.greeting import Contact, Greeting, contact, greeting
 from updater.registry.login import Login, LoginRefused
 from updater.registry.sender import Asked, Sender
 from updater.transport.http import Answer, Http
 from updater.transport.pace import Budget
 
-__all__ = ["Description", "Listing", "LoginRefused", "NotFound", "Registry"]
+__all__ = ["Description", "Greeting", "Listing", "LoginRefused", "NotFound", "Registry"]
 
 PAGE_BYTES = MANIFEST_BYTES = CONFIG_BYTES = 4 << 20  # labels can make a configuration large
 MAX_PAGES = 1000
@@ -81,7 +82,7 @@ class Registry:
         self.host = host.partition("/")[0]
         self.concurrency = concurrency
         self._base = address(self.host, endpoint, insecure=insecure)
-        self._scan_seconds = scan_seconds
+        self._http, self._scan_seconds, self._request_seconds = http, scan_seconds, request_seconds
         self._page = "" if self.host == DOCKER_HUB and endpoint is None else f"?n={PAGE_SIZE}"
         sender = Sender(
             http, concurrency=concurrency, budget=budget, request_seconds=request_seconds, sleep=sleep, asked=asked
@@ -102,6 +103,15 @@ class Registry:
     def untrusted_realms(self) -> tuple[str, ...]:
         """Token services that this registry named and that got no credentials; each is worth a warning."""
         return self._login.untrusted_realms
+
+    def contact(self) -> Contact:
+        """Look up its name and shake hands, and say what was found. Raises RegistryError."""
+        return contact(self._base, self._http, time.monotonic() + self._request_seconds)
+
+    def greet(self) -> Greeting:
+        """Ask for nothing, without a login, and return how the registry greets a stranger. Raises RegistryError."""
+        question = Question("greet", "GET", "", "application/json", PAGE_BYTES, self._deadline(), "ping")
+        return greeting(self._exchange.alone(question, f"{self._base}/v2/"), self._login)
 
     def tags(self, repository: str) -> Listing:
         """List the tags of a repository; one request where the registry does not page and no token is due.

@@ -67,6 +67,10 @@ class Exchange:
                 answer = self._follow(question, url, renewed)
         return answer
 
+    def alone(self, question: Question, url: str) -> Answer:
+        """Send one request without a login, whatever comes back; redirects are followed."""
+        return self._follow(question, url, None)
+
     def _follow(self, question: Question, url: str, authorization: str | None) -> Answer:
         """Send one request and follow redirects; only the registry's own origin sees the login.
 

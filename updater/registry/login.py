@@ -141,6 +141,11 @@ class Login:
         self._learnt[kind] = self._learnt[""] = bearer
         return header
 
+    def trusts(self, realm: str) -> bool:
+        """Whether a token service may see the credentials."""
+        host = _bare(realm)
+        return host in self._trusted or (host in self._known and realm.lower().startswith("https://"))
+
     def refusal(self, what: str, status: int) -> LoginRefused:
         """Say in plain words why access was refused after all."""
         if self._credentials is None:
@@ -235,7 +240,7 @@ class Login:
         if self._credentials is None:
             return None
         host = _bare(f"{realm.scheme}://{realm.netloc}")
-        if host not in self._trusted and not (host in self._known and realm.scheme == "https"):
+        if not self.trusts(f"{realm.scheme}://{realm.netloc}"):
             if len(self._untrusted) < MAX_UNTRUSTED:
                 self._untrusted[host] = None
             return None

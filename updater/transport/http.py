@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
@@ -83,6 +84,14 @@ class Answer:
         return self.headers.get_list(name)
 
 
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a host showed and we trust: who signed it, and until when it is good."""
+
+    issuer: str
+    until: datetime
+
+
 class Http:
     """Sends requests. Threads share it; connections are kept alive in one pool for each proxy.
 
@@ -98,9 +107,10 @@ class Http:
         no_proxy: Sequence[str] = (),
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        routes = Routes.configured(proxy, no_proxy) if proxy else Routes.from_environment(no_proxy)
+        self._routes = Routes.configured(proxy, no_proxy) if proxy else Routes.from_environment(no_proxy)
+        self._ca_file = ca_file
         self._client = httpx.Client(
-            transport=transport or _Transport(ca_file, routes),
+            transport=transport or _Transport(ca_file, self._routes),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             headers={"User-Agent": f"updater/{__version__}", "Accept-Encoding": "identity"},
             follow_redirects=False,
@@ -134,6 +144,29 @@ class Http:
             finally:
                 response.close()
         return Answer(response.status_code, response.headers, body, url, response.extensions.get(PEER))
+
+    def proxied(self, scheme: str, host: str, port: int) -> bool:
+        """Whether a proxy stands in between."""
+        return self._routes.proxy(scheme, host, port) is not None
+
+    def certificate(self, host: str, port: int, deadline: float) -> Certificate | None:
+        """Return the certificate that a host shows, None behind a proxy.
+
+        Raises TransportError, where it is not trusted too.
+        """
+        if self.proxied("https", host, port):
+            return None
+        with _translated(f"TLS with {host}:{port}"), until(deadline):
+            connection = BoundedBackend().connect_tcp(host, port)
+            try:
+                connection = connection.start_tls(_tls_context(self._ca_file), host)
+                shown = connection.get_extra_info("ssl_object").getpeercert()
+            finally:
+                connection.close()
+        names = dict(pair for part in shown["issuer"] for pair in part)
+        issuer = names.get("organizationName") or names.get("commonName") or "nobody named"
+        ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(shown["notAfter"]), UTC)
+        return Certificate(issuer[:100], ends)
 
     def close(self) -> None:
         """Close the connections."""

@@ -113,6 +113,14 @@ class BoundedBackend(httpcore.NetworkBackend):
         raise failure
 
 
+def addresses(host: str, port: int) -> list[str]:
+    """Return the addresses of a name, empty where it has none."""
+    try:
+        return _addresses(host, port)
+    except httpcore.ConnectError:
+        return []
+
+
 def _addresses(host: str, port: int) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -1,0 +1,130 @@
+"""`updater doctor`: every way is tried, and what does not work is said in plain words, with what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.git import Embedded, git
+from tests.lab.path import PASSWORD, WholePath, head, manifest
+from tests.lab.registry import INSTALLED, LOGIN
+from tests.lab.scripted import Scripted, reply
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[WholePath]:
+    with WholePath.embedded(tmp_path) as opened:
+        opened.push("acme/api", "1.0.0", "1.1.0")
+        yield opened
+
+
+@pytest.fixture
+def fleet(path: WholePath) -> Path:
+    return path.create("fleet", {"api.yaml": manifest(path.image("acme/api"), "1.0.0")})
+
+
+def findings(path: WholePath) -> dict[tuple[str, str], dict[str, Any]]:
+    """What was found, by the kind of subject and the step."""
+    ran = path.run("doctor", "--json")
+    found = ran.json["findings"]
+    assert ran.json["ok"] == all(one["ok"] for one in found)
+    assert ran.code == (0 if ran.json["ok"] else 1), ran.err
+    return {(one["subject"].split()[0], one["step"]): one for one in found}
+
+
+def test_where_everything_works_it_says_so_and_nothing_is_written(path: WholePath, fleet: Path) -> None:
+    path.configure([path.entry("acme/api")])
+    before = head(fleet)
+    ran = path.run("doctor")
+    assert ran.code == 0, ran.out
+    assert ran.out.splitlines()[-1] == "everything works"
+    for said in ("main is at", "a dry run to main was taken", "plain HTTP", "open: it asks for no login", "2 tags"):
+        assert f"{said}" in ran.out
+    assert head(fleet) == before
+
+
+def test_one_bad_thing_never_hides_the_others(path: WholePath, fleet: Path) -> None:
+    images = [path.entry("acme/api"), path.entry("acme/none"), {"image": "registry.invalid/acme/web", "name": "web"}]
+    path.configure(images, ["fleet", "nowhere"])
+    ran = path.run("doctor")
+    assert ran.code == 1
+    assert "3 things to change" in ran.out
+    lines = ran.out.splitlines()
+    advice = {line.strip(): lines[at + 1].strip() for at, line in enumerate(lines) if "FAIL" in line}
+    assert any("registry.invalid cannot be resolved" in said and "spelling" in words for said, words in advice.items())
+    assert any("acme/none" in said and "check its name" in words for said, words in advice.items())
+    assert any("read: nowhere" in said for said in advice)
+    assert "ok   push: a dry run to main was taken" in ran.out
+
+
+def test_who_may_not_push_is_told_and_no_hook_was_asked(path: WholePath, fleet: Path) -> None:
+    git(fleet, "config", "http.receivepack", "false")
+    path.configure([path.entry("acme/api")])
+    found = findings(path)
+    assert found["repository", "read"]["ok"]
+    assert not found["repository", "push"]["ok"]
+    assert "403" in found["repository", "push"]["said"]
+    assert "rights" in found["repository", "push"]["advice"]
+
+
+def test_who_only_watches_needs_no_right_to_push(path: WholePath, fleet: Path) -> None:
+    git(fleet, "config", "http.receivepack", "false")
+    path.configure([path.entry("acme/api", update=[])])
+    found = findings(path)
+    assert found["repository", "read"]["ok"]
+    assert ("repository", "push") not in found
+
+
+@pytest.mark.skipif(not INSTALLED, reason="left out: docker-registry is not installed")
+def test_logins_and_certificates_are_said_step_by_step(tmp_path: Path) -> None:
+    with WholePath.open(tmp_path, "docker-registry", Embedded, auth="token", tls=True) as path:
+        path.push("acme/api", "1.0.0")
+        path.create("fleet", {"api.yaml": manifest(path.image("acme/api"), "1.0.0")})
+        images = [path.entry("acme/api")]
+        entry = path.settings(images)["registries"][0]
+
+        path.configure(images)
+        found = findings(path)
+        assert all(one["ok"] for one in found.values()), found
+        assert "trusted, by" in found["registry", "TLS"]["said"]
+        assert "wants a token from" in found["registry", "challenge"]["said"]
+        assert found["image", "list"]["said"] == "1 tags"
+
+        path.configure(images, registries=[entry | {"network": {}}])
+        failed = findings(path)["registry", "connection"]
+        assert "certificate is not trusted" in failed["said"]
+        assert "ca_file" in failed["advice"]
+
+        path.configure(images, registries=[entry | {"trusted_realms": []}])
+        found = findings(path)
+        assert "gets no credentials" in found["registry", "challenge"]["said"]
+        assert "trusted_realms" in found["registry", "challenge"]["advice"]
+
+        path.configure(images, registries=[{key: entry[key] for key in ("host", "network", "insecure")}])
+        assert "give credentials" in findings(path)["image", "login"]["advice"]
+
+        path.variables = {PASSWORD: "quite-wrong-canary"}
+        path.configure(images)
+        ran = path.run("doctor")
+        assert "refused the configured login" in ran.out
+        assert "check user name and secret" in ran.out
+        assert "quite-wrong-canary" not in ran.out + ran.err
+        assert LOGIN[1] not in ran.out + ran.err
+
+        path.variables = {PASSWORD: ""}
+        ran = path.run("doctor")
+        assert f"secret env:{PASSWORD} is empty or not set" in ran.out
+        assert "set what the reference names" in ran.out
+
+
+def test_a_server_that_is_no_registry_or_speaks_no_tls_is_named(path: WholePath) -> None:
+    with Scripted(lambda _: reply(404, b"a page")) as page:
+        path.configure([], [], registries=[{"host": page.host, "insecure": True}])
+        failed = findings(path)["registry", "challenge"]
+        assert "answered 404" in failed["said"]
+        assert "is it a registry?" in failed["advice"]
+    path.configure([], [], registries=[{"host": path.registry.host}])
+    assert "insecure: true" in findings(path)["registry", "connection"]["advice"]
