@@ -43,6 +43,9 @@ stream          find, edit and verify one image in a stream of 2,000 documents a
                 the process and its git until it is at rest again. `commit to PATCH`: from just before somebody
                 pushes a new image of one application, and wakes the loop, until the first PATCH arrives; the worst of
                 some, by the place of the application among the others. `resident`: the most that it held.
+10,000 images   over five hosts (hosts.py), each named once in one repository, all due at once and up to date: CPU an
+                image of the first cycle, which clones, reads and lists, and of one with nothing new, which lists; and
+                the most memory that the process ever held (crowd.py).
 1,000 images    CPU per image at 1,000 images divided by that at 100, of a no-op cycle and of the first cycle, which
                 bumps every image (resident.py).
 10,000 tags     time to decide about them with a semver range (memory.py).
@@ -75,7 +78,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.bench import daemon, estate, hint, lab, measure, sink
+from tests.bench import daemon, estate, hint, hosts, lab, measure, sink
 from tests.bench.stand_in import StandIn
 
 TOP = Path(__file__).parents[2]
@@ -84,6 +87,7 @@ IMAGES, TAGS = 50, 200
 FEW, MANY, MANY_TAGS = 100, 1000, 10
 ROUNDS, START_ROUNDS, CYCLES = 9, 15, 9
 MANY_CYCLES = 3
+CROWD, HOSTS = 10_000, 5
 PLACES = (0, 250, 500, 750, 999)  # of the applications whose image changes
 AT_ONCE = 10  # requests for one cluster, as the product's default has it
 LARGE_IMAGES, LARGE_ROUNDS = 5, 3
@@ -138,6 +142,7 @@ class Bench:
         self._try(self._burst)
         self._try(self._memory)
         self._try(self._growth)
+        self._try(self._crowd)
         self._try(self._deliver)
 
     def _try(self, section: Callable[[], None]) -> None:
@@ -362,6 +367,23 @@ class Bench:
         for kind, (few, many) in zip(("no-op", "first"), zip(*per_image.values(), strict=True), strict=True):
             note = f"{1000 * many:.2f} ms to {1000 * few:.2f} ms"
             self._add(f"{MANY} images, {kind} cycle: CPU an image", many / few, f"x {FEW} images", 1.2, note)
+
+    def _crowd(self) -> None:
+        """Poll very many images over some hosts, all of them at once; a daemon takes them in turns."""
+        environment = self._lab.environment()
+        with hosts.hosts(environment, *["good"] * HOSTS) as those:
+            with self._step(f"making a repository of {CROWD:,} images"):
+                fleet = self._lab.crowd("crowd", CROWD, those, hosts.TAGS[-1])
+            with self._step(f"{MANY_CYCLES} cycles of {CROWD:,} images over {HOSTS} hosts"):
+                command = [lab.python(), str(HERE / "crowd.py"), str(fleet.config), str(MANY_CYCLES)]
+                found = measure.run(command, environment).document()
+        first, *later = found["cycles"]
+        name = f"{CROWD:,} images over {HOSTS} hosts"
+        for words, cycle in (("first cycle", first), ("nothing new", min(later, key=lambda one: one["cpu"]))):
+            note = f"{cycle['wall']:.1f} s of wall"
+            self._add(f"{name}, {words}: CPU an image", 1000 * cycle["cpu"] / CROWD, "ms", None, note)
+        self._add(f"{name}: peak", found["peak"], "MiB", 300)
+        self.details[name] = found
 
     def _deliver(self) -> None:
         """Both sides end with the same objects, or what the floor sends is refused."""

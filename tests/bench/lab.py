@@ -214,6 +214,21 @@ class Lab:
         password.write_text(PASSWORD)
         return {"kind": "basic", "username": USER, "password": f"file:{password}"}
 
+    def crowd(self, name: str, images: int, hosts: Sequence[str], tag: str) -> Fleet:
+        """Make a repository that names so many images at this tag, in turns of these hosts, ten in a file."""
+        named = [f"{hosts[n % len(hosts)]}/{name}/app-{n:05}" for n in range(images)]
+        files: dict[str, bytes] = {}
+        for at in range(0, images, 10):
+            some = (DEPLOYMENT.format(name=f"app-{at + n:05}", image=image, tag=tag)
+                    for n, image in enumerate(named[at : at + 10]))  # fmt: skip
+            files[f"apps/{at:05}.yaml"] = "---\n".join(some).encode()
+        bare = self._git.create(name, files)
+        config = self.folder / f"{name}.yaml"
+        text = self._config(name, named)
+        first = f'  - {{host: "{urlsplit(self.registry_url).netloc}", insecure: true}}\n'
+        config.write_text(text.replace(first, "".join(f'  - {{host: "{host}", insecure: true}}\n' for host in hosts)))
+        return Fleet(bare, self._git.url(name), config, config, (), git(bare, "rev-parse", "main"))
+
     def _config(self, name: str, images: Sequence[str]) -> str:
         host = urlsplit(self.registry_url).netloc
         head = CONFIG.format(host=host, url=self._git.url(name), login=json.dumps(self.login))
