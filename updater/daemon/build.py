@@ -31,6 +31,7 @@ from updater.pipeline.facts import Memory
 from updater.pipeline.find import Finder, policies_of
 from updater.pipeline.look import World
 from updater.registry.client import Registry
+from updater.registry.credentials.base import Place
 from updater.secrets import SecretRef
 from updater.transport.http import Http
 from updater.transport.pace import Budget
@@ -87,11 +88,12 @@ def build(
     @_once
     def registry_at(host: str, entry: str) -> Registry:
         found = registry_for(settings, host, entry)
+        login = found.credentials
         return Registry(
             host,
             http=http(found.network),
             endpoint=found.endpoint,
-            credentials=found.credentials,
+            credentials=login.at(Place(host, partial(http, found.network))) if login else None,
             insecure=found.insecure,
             trusted_realms=found.trusted_realms,
             concurrency=found.concurrency,

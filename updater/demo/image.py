@@ -187,8 +187,8 @@ class _Push:
     def _send(self, method: str, url: str, content: bytes, headers: dict[str, str]) -> Answer:
         answer = self._once(method, url, content, headers)
         if answer.status == 401:
-            used, repository = self._authorization, self._repository
-            self._authorization = self._login.answer(answer, PUSH, repository, used, self._deadline)
+            tried, repository = (self._authorization,), self._repository
+            self._authorization = self._login.answer(answer, PUSH, repository, tried, self._deadline)
             answer = self._once(method, url, content, headers)
         if not 200 <= answer.status < 300:
             raise RegistryError(f"push of {self._repository}: {method} {urlsplit(url).path} answered {answer.status}")

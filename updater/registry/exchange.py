@@ -18,6 +18,7 @@ from updater.transport.addresses import Kind, led_by
 from updater.transport.http import Answer
 
 MAX_REDIRECTS = 5
+MAX_LOGINS = 3  # times that one question is sent: without a login, with one, with a renewed one
 
 _HUB_ADDRESS = "https://registry-1.docker.io"
 _ERROR_CODE = re.compile(r"[A-Z_]{1,60}")
@@ -59,17 +60,22 @@ class Exchange:
         kind, repository, deadline = question.kind, question.repository, question.deadline
         authorization = self._login.header(kind, repository, deadline) if origin(url) == self._origin else None
         answer = self._follow(question, url, authorization)
-        cached = authorization is not None and authorization.startswith("Bearer ")
-        # 400 and 403 are how ECR Public and some others answer a token that has ended
-        if (answer.status == 401 or (cached and answer.status in {400, 403})) and origin(answer.url) == self._origin:
-            renewed = self._login.answer(answer, kind, repository, authorization, deadline)
-            if renewed is not None:
-                answer = self._follow(question, url, renewed)
+        tried: tuple[str | None, ...] = (authorization,)
+        while len(tried) < MAX_LOGINS and self._refuses(answer, authorization):
+            authorization = self._login.answer(answer, kind, repository, tried, deadline)
+            if authorization is None:
+                break
+            answer, tried = self._follow(question, url, authorization), (*tried, authorization)
         return answer
 
     def alone(self, question: Question, url: str) -> Answer:
         """Send one request without a login, whatever comes back; redirects are followed."""
         return self._follow(question, url, None)
+
+    def _refuses(self, answer: Answer, authorization: str | None) -> bool:
+        """Say whether the registry itself refuses what was sent; 400 and 403 are how some answer a token that ended."""
+        token = authorization is not None and authorization.startswith("Bearer ")
+        return (answer.status == 401 or (token and answer.status in {400, 403})) and origin(answer.url) == self._origin
 
     def _follow(self, question: Question, url: str, authorization: str | None) -> Answer:
         """Send one request and follow redirects; only the registry's own origin sees the login.

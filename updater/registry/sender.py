@@ -54,6 +54,7 @@ class Sender:
         max_bytes: int,
         deadline: float,
         endpoint: str,
+        content: bytes | None = None,
         reach: frozenset[Kind] | None = None,
     ) -> Answer:
         """Return the first answer that another try would not change, whatever its status.
@@ -68,7 +69,7 @@ class Sender:
             try:
                 until = min(deadline, start + patience)
                 answer = self._http.request(
-                    method, url, headers=headers, max_bytes=max_bytes, deadline=until, reach=reach
+                    method, url, headers=headers, content=content, max_bytes=max_bytes, deadline=until, reach=reach
                 )
             except TransportError as err:
                 self._asked(endpoint, "error")

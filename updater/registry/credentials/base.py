@@ -50,8 +50,8 @@ class Credentials(Member, ABC):
     def login(self, repository: str, deadline: float) -> Proof | None:
         """Return the proof as it is now, for a path at the registry; None: nobody there, ask without a login.
 
-        Called once for every token and for every Basic request, from several threads; `deadline` is a time of
-        time.monotonic(). Raises UpdaterError: SecretError where a secret cannot be read, RegistryError where somebody
+        Called for every token and for every request that carries the proof itself, from several threads: what takes
+        time is kept. `deadline` is a time of time.monotonic(). Raises UpdaterError: SecretError where a secret cannot be read, RegistryError where somebody
         who gives logins does not.
         """
 
