@@ -42,7 +42,7 @@ class Login:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
-        self._proofs = Proofs(name, credentials)
+        self._proofs = Proofs(name, credentials, clock)
         self._realms = Realms(hosts, trusted_realms, known_as)
         self._tokens = Tokens(name, sender, self._proofs, self._realms, insecure=insecure, clock=clock)
         self._learnt: dict[str, Realm | None] = {}  # by kind of request, the last also as ""; None: the login itself

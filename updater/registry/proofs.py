@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import replace
 
 from updater.errors import RegistryError, UpdaterError
 from updater.registry.credentials.base import Credentials, Proof
 from updater.secrets import forget, remember
 
+AGAIN_SECONDS = 60.0  # between two renewals: what is refused as soon as it is renewed is wrong, and not old
 MAX_KEPT = 16  # one login has one proof, a configuration of Docker one for each of a few paths
 
 _HEADER = re.compile(r"[\x21-\x7e]{1,65536}")
@@ -19,8 +22,9 @@ _HEADER = re.compile(r"[\x21-\x7e]{1,65536}")
 class Proofs:
     """The login at one registry; shared by threads. `empty`: there is a login, and it had nothing to give."""
 
-    def __init__(self, name: str, credentials: Credentials | None) -> None:
-        self._name, self._credentials = name, credentials
+    def __init__(self, name: str, credentials: Credentials | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name, self._credentials, self._clock = name, credentials, clock
+        self._renewed_at = -AGAIN_SECONDS
         self._lock = threading.Lock()
         self._pairs: list[str] = []
         self._following: dict[str, str] = {}  # the identity token that came last, by the one that was given
@@ -39,8 +43,12 @@ class Proofs:
         if (latest := self._latest(given)) != refused:
             return latest  # it changed meanwhile, or another thread renewed it
         with self._lock:
-            self._following.pop(given.identity_token, None)
-        self._credentials.renew(given)
+            self._drop(given.identity_token)
+            due = self._clock() - self._renewed_at >= AGAIN_SECONDS
+            if due:
+                self._renewed_at = self._clock()
+        if not (due and self._credentials.renew(given)):
+            return given if given != refused else None
         again = self._given(repository, deadline)
         return again if again != refused else None
 
@@ -51,12 +59,13 @@ class Proofs:
             given = next(olds, used.identity_token)
             if identity_token in {given, self._following.get(given)}:
                 return
-            if len(self._following) >= MAX_KEPT:
-                self._following.clear()
+            self._drop(given if given in self._following or len(self._following) < MAX_KEPT else min(self._following))
             remember(identity_token)
-            if old := self._following.get(given):
-                forget(old)
             self._following[given] = identity_token
+
+    def _drop(self, given: str) -> None:
+        if old := self._following.pop(given, ""):
+            forget(old)
 
     def header(self, proof: Proof | None) -> str | None:
         """Return the `Authorization` for whoever is to see the proof itself, None where it is none for that."""

@@ -12,7 +12,7 @@ from updater.plugins import Member
 if TYPE_CHECKING:
     from updater.transport.http import Http
 
-NOT_YET = frozenset({"acr", "aliyun", "docker_config", "ecr", "gar", "github", "token"})
+NOT_YET = frozenset({"acr", "aliyun", "ecr", "gar"})
 """Kinds that a later version brings; until then the configuration refuses them as "not supported yet"."""
 
 
@@ -51,8 +51,8 @@ class Credentials(Member, ABC):
         """Return the proof as it is now, for a path at the registry; None: nobody there, ask without a login.
 
         Called for every token and for every request that carries the proof itself, from several threads: what takes
-        time is kept. `deadline` is a time of time.monotonic(). Raises UpdaterError: SecretError where a secret cannot be read, RegistryError where somebody
-        who gives logins does not.
+        time is kept. `deadline` is a time of time.monotonic(). Raises UpdaterError: SecretError where a secret cannot
+        be read, RegistryError where somebody who gives logins does not.
         """
 
     def renew(self, refused: Proof) -> bool:

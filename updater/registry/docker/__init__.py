@@ -1,0 +1,1 @@
+"""What Docker keeps of logins: its config.json, and the programs that it names."""
