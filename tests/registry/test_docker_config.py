@@ -16,8 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.lab.config import settings
 from tests.lab.registry import FLAVOURS, LOGIN, Auth, Flavour, open_registry
+from updater.daemon.build import build
 from updater.errors import RegistryError
+from updater.model.image import ImageRef
 from updater.registry.client import LoginRefused, Registry
 from updater.registry.credentials.base import Place, Proof
 from updater.registry.credentials.docker_config import MAX_BYTES, DockerConfig
@@ -446,3 +449,18 @@ def test_a_login_that_no_registry_was_named_to_is_an_error(tmp_path: Path) -> No
 def test_a_path_is_a_text(path: Any) -> None:
     with pytest.raises(ValueError, match="expected a path"):
         DockerConfig(path=path)
+
+
+def test_the_login_of_the_configuration_is_bound_to_its_registry(tmp_path: Path) -> None:
+    text = """\
+        data: data
+        registries: [{host: "%s", insecure: true, credentials: {kind: docker_config, path: secrets/docker.json}}]
+        images: []
+        """
+    with open_registry("embedded", tmp_path, auth="basic") as lab:
+        lab.push("team/app", ["1.0"])
+        (tmp_path / "secrets").mkdir()
+        write(tmp_path / "secrets" / "docker.json", {"auths": {f"{lab.host}/team": {"auth": pair(*LOGIN)}}})
+        with build(settings(tmp_path, text % lab.host)) as world:
+            image = ImageRef.parse(f"{lab.host}/team/app")
+            assert world.registry_of(image).tags(image.repository).names == ("1.0",)

@@ -252,13 +252,12 @@ def test_a_login_that_the_token_service_refuses_is_renewed_and_tried_once_more()
     assert (credentials.refused, len(world.minted)) == ([OLD], 2)
 
 
-def test_threads_whose_login_was_refused_renew_it_once() -> None:
-    right, fetched, lock = basic("u", "p2"), [0], threading.Lock()
+def test_threads_whose_login_is_refused_at_the_same_time_renew_it_once_and_all_go_on() -> None:
+    fetched, together = [0], threading.Barrier(8)
 
     def fetch(_: float) -> Lent:
-        with lock:
-            fetched[0] += 1
-            return Lent(Proof("u", f"p{fetched[0]}"), 3600)
+        fetched[0] += 1
+        return Lent(Proof("u", f"p{fetched[0]}"), 3600)
 
     class Lending(Credentials):
         _kept: Kept = PrivateAttr(default_factory=lambda: Kept(fetch))
@@ -269,11 +268,19 @@ def test_threads_whose_login_was_refused_renew_it_once() -> None:
         def renew(self, refused: Proof) -> bool:
             return self._kept.forget(refused)
 
-    world = World({right})
+    class Revoking(World):
+        def __call__(self, request: httpx.Request) -> httpx.Response:
+            if request.headers.get("authorization") not in {None, *self.takes}:
+                together.wait(10)
+            return super().__call__(request)
+
+    world = Revoking({basic("u", "p1")})
     registry = world.client(Lending(), concurrency=8)
+    registry.tags("team/app")
+    world.takes = {basic("u", "p2")}
     with ThreadPoolExecutor(8) as pool:
-        names = list(pool.map(lambda number: registry.tags(f"team/{number}").names, range(16)))
-    assert names == [("1",)] * 16
+        names = list(pool.map(lambda number: registry.tags(f"team/{number}").names, range(8)))
+    assert names == [("1",)] * 8
     assert fetched == [2]
 
 

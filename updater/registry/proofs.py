@@ -25,7 +25,7 @@ class Proofs:
     def __init__(self, name: str, credentials: Credentials | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._name, self._credentials, self._clock = name, credentials, clock
         self._renewed_at = -AGAIN_SECONDS
-        self._lock = threading.Lock()
+        self._lock, self._renewing = threading.Lock(), threading.Lock()
         self._pairs: list[str] = []
         self._following: dict[str, str] = {}  # the identity token that came last, by the one that was given
         self.configured, self.empty = credentials is not None, False
@@ -42,13 +42,16 @@ class Proofs:
             return None
         if (latest := self._latest(given)) != refused:
             return latest  # it changed meanwhile, or another thread renewed it
-        with self._lock:
-            self._drop(given.identity_token)
-            due = self._clock() - self._renewed_at >= AGAIN_SECONDS
-            if due:
+        if not self._renewing.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise RegistryError(f"no login for {self._name} in time; another request renews it")
+        try:  # whoever is refused at the same time comes after us, and finds the new one
+            with self._lock:
+                self._drop(given.identity_token)
+            if self._clock() - self._renewed_at >= AGAIN_SECONDS:
                 self._renewed_at = self._clock()
-        if not (due and self._credentials.renew(given)):
-            return given if given != refused else None
+                self._credentials.renew(given)
+        finally:
+            self._renewing.release()
         again = self._given(repository, deadline)
         return again if again != refused else None
 
