@@ -161,6 +161,13 @@ def test_a_realm_that_is_not_trusted_sees_no_identity_token() -> None:
     assert registry.untrusted_realms == ("evil.example.org",)
 
 
+def test_a_known_realm_without_tls_sees_no_login_even_where_plain_http_is_allowed() -> None:
+    world = World({"Bearer t"}, lambda _: httpx.Response(200, json={"token": "t"}), "docker.io")
+    world.realm = "http://auth.docker.io/token"
+    world.client(Renewable(proofs=(Proof("u", "p"),)), insecure=True).tags("team/app")
+    assert [request.headers.get("authorization") for request in world.minted] == [None]
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("proof", [Proof("u", "password-canary"), Proof(identity_token="identity-canary")])
 def test_no_redirect_is_followed_at_a_token_service(status: int, proof: Proof) -> None:
@@ -180,6 +187,18 @@ def test_a_bearer_token_goes_to_the_registry_once_it_asked_and_to_no_token_servi
     assert registry.tags("team/app").names == registry.tags("team/app").names == ("1",)
     assert world.sent == [None, "Bearer the-token", "Bearer the-token"]
     assert world.minted == []
+
+
+def test_a_login_that_becomes_a_bearer_token_is_not_shown_to_the_token_service_that_is_known() -> None:
+    world = World({"Bearer t", "Bearer bearer-canary"}, lambda _: httpx.Response(200, json={"token": "t"}))
+    credentials = Renewable(proofs=(Proof("u", "p"), Proof(bearer="bearer-canary")))
+    registry = world.client(credentials)
+    registry.tags("team/app")
+    credentials.renew(credentials.proofs[0])
+    world.takes.remove("Bearer t")
+    assert registry.tags("team/other").names == ("1",)
+    assert [request.headers.get("authorization") for request in world.minted] == [basic("u", "p"), None]
+    assert world.sent[-1] == "Bearer bearer-canary"
 
 
 def test_a_bearer_token_that_is_refused_is_sent_once_and_a_changed_one_is_taken(tmp_path: Any) -> None:
