@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 STAGES = ("committed", "applied", "notified")
 BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 86400, 7 * 86400)  # seconds
-ENDPOINTS = frozenset({"tags", "manifest", "blob", "token"})
+ENDPOINTS = frozenset({"tags", "manifest", "blob", "referrer", "token"})
 MOST_REGISTRIES = 200  # a pattern may find others in Git
 MOST_COMMITS = 1000  # whose way is followed until they are applied
 FRESH = 1.0  # seconds that one answer serves whoever asks

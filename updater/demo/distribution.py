@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qs, quote, urlsplit
 
 from updater.demo.image import INDEX, MANIFEST, digest_of, small_image
@@ -238,6 +238,16 @@ class Api:
         self.content.delete(ask.name, ask.at, digest)
         return Reply(202)
 
+    def referrers(self, ask: Ask) -> Reply:
+        """List the manifests that say they are about this digest."""
+        found = [
+            _descriptor(digest, media_type, self.content.blobs[digest], manifest)
+            for digest, media_type in self.content.manifests.get(ask.name, {}).items()
+            if (manifest := json.loads(self.content.blobs[digest])).get("subject", {}).get("digest") == ask.at
+        ]
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": found}
+        return Reply(200, json.dumps(index).encode(), (("Content-Type", INDEX),))
+
     def blob(self, ask: Ask) -> Reply:
         """Return a blob."""
         if ask.at not in self.content.blobs:
@@ -276,6 +286,12 @@ class Api:
         return _created(f"/v2/{ask.name}/blobs/{digest}", digest)
 
 
+def _descriptor(digest: str, media_type: str, content: bytes, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    kind = manifest.get("artifactType") or manifest.get("config", {}).get("mediaType")
+    found = {"mediaType": media_type, "digest": digest, "size": len(content), "artifactType": kind}
+    return found | ({"annotations": manifest["annotations"]} if "annotations" in manifest else {})
+
+
 def _created(location: str, digest: str) -> Reply:
     return Reply(201, b"", (("Location", location), ("Docker-Content-Digest", digest)))
 
@@ -290,6 +306,7 @@ _ROUTES: tuple[tuple[frozenset[str], re.Pattern[str], Callable[[Api, Ask], Reply
         ("GET HEAD", rf"{_NAME}/manifests/(?P<at>[^/]+)", Api.manifest),
         ("PUT", rf"{_NAME}/manifests/(?P<at>[^/]+)", Api.put_manifest),
         ("DELETE", rf"{_NAME}/manifests/(?P<at>[^/]+)", Api.delete_manifest),
+        ("GET", rf"{_NAME}/referrers/(?P<at>[a-z0-9]+:[a-f0-9]+)", Api.referrers),
         ("GET HEAD", rf"{_NAME}/blobs/(?P<at>[a-z0-9]+:[a-f0-9]+)", Api.blob),
         ("POST", rf"{_NAME}/blobs/uploads/", Api.start_upload),
         ("PATCH PUT", rf"{_NAME}/blobs/uploads/(?P<at>[0-9a-f]+)", Api.upload),

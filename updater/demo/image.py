@@ -143,6 +143,20 @@ def push_image(
             own.close()
 
 
+def push_manifest(
+    url: str, repository: str, reference: str, manifest: bytes, blobs: Iterable[bytes], *, media_type: str = MANIFEST
+) -> str:
+    """Push a manifest, and the blobs that it needs, under a tag or its digest; return the digest. Raises UpdaterError.
+
+    Only for registries that ask for no login.
+    """
+    with Http() as http:
+        push = _Push(http, url, repository, None, ())
+        push.blobs({digest_of(blob): blob for blob in blobs})
+        push.manifest(reference, manifest, media_type)
+    return digest_of(manifest)
+
+
 def _index(images: Mapping[str, Image], proofs: Iterable[Image]) -> bytes:
     entries = [
         _described(MANIFEST, image.manifest) | {"platform": _platform(platform)} for platform, image in images.items()

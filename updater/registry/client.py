@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from updater.errors import RegistryError
@@ -24,6 +26,9 @@ from updater.registry.sender import Asked, Sender
 from updater.transport.http import Answer, Http
 from updater.transport.pace import Budget
 
+if TYPE_CHECKING:  # cryptography is loaded where signatures are checked
+    from updater.registry.cosign import Keys
+
 __all__ = ["Description", "Greeting", "Listing", "LoginRefused", "NotFound", "Registry"]
 
 PAGE_BYTES = MANIFEST_BYTES = CONFIG_BYTES = 4 << 20  # labels can make a configuration large
@@ -31,6 +36,11 @@ MAX_PAGES = 1000
 MAX_TAGS = 100_000
 REQUEST_SECONDS = 30.0
 SCAN_SECONDS = 120.0  # all pages of one tag list together, or all parts of one description
+
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+MAX_REFERRER_PAGES = 4  # of what refers to one image: signatures, and attestations beside them
+NO_REFERRERS = frozenset({400, 404, 405, 406, 501})
+"""How registries answer that know no such list. https://github.com/google/go-containerregistry has most of them."""
 
 PAGE_SIZE = 1000
 """Tags asked for at once: the most that GHCR, ECR and ACR give; without it they page by 100, ten times the requests.
@@ -58,7 +68,7 @@ class Registry:
     endpoint        the address to ask instead: a URL, or `host[:port][/path]`
     insecure        plain HTTP, also for its token service
     trusted_realms  other hosts `host[:port]` that may see the credentials at a token endpoint
-    asked           is called for every request: tags, manifest, blob or token, and the status of the answer
+    asked           is called for every request: tags, manifest, blob, referrer or token, and the status of the answer
     request_seconds, scan_seconds   total time for one request, and for one list with all its pages
     """
 
@@ -174,9 +184,36 @@ class Registry:
         what = f"manifest {self.host}/{repository}@{known.digest}"
         return complete(self._fetch(repository, min(self._deadline(), time.monotonic() + within)), known, what)
 
-    def _fetch(self, repository: str, deadline: float) -> Fetch:
+    def unsigned(self, repository: str, digest: str, keys: Keys) -> str:
+        """Return why no signature of a digest is good by any of the keys, in words; empty where one is.
+
+        Two requests for what cosign 2 signed, four for cosign 3. Raises LoginRefused and RegistryError.
+        """
+        from updater.registry.signatures import BUNDLE_BYTES, unsigned
+
+        deadline = self._deadline()
+        fetch = self._fetch(repository, deadline, BUNDLE_BYTES)
+        return unsigned(fetch, partial(self._referrers, repository, deadline), digest, keys)
+
+    def _referrers(self, repository: str, deadline: float, digest: str) -> Iterator[Answer]:
+        """Yield the pages of what refers to a digest. Raises NotFound where the registry has no such list."""
+        what = f"referrers of {self.host}/{repository}@{digest}"
+        question = Question("manifests", "GET", repository, INDEX_TYPE, MANIFEST_BYTES, deadline, "referrer")
+        url: str | None = f"{self._base}/v2/{repository}/referrers/{digest}"
+        seen: set[str] = set()
+        while url is not None and len(seen) < MAX_REFERRER_PAGES:
+            seen.add(url)
+            answer = self._exchange.ask(question, url)
+            kind = (answer.header("content-type") or "").partition(";")[0].strip().lower()
+            if answer.status in NO_REFERRERS or (answer.status == 200 and kind != INDEX_TYPE):
+                raise NotFound(f"{what}: {self.host} lists none")
+            self._exchange.expect(answer, what)
+            yield answer
+            url, _ = _following(answer, seen)
+
+    def _fetch(self, repository: str, deadline: float, blob_bytes: int = CONFIG_BYTES) -> Fetch:
         def fetch(part: Part, at: str) -> Answer:
-            accept, max_bytes = (MANIFEST_TYPES, MANIFEST_BYTES) if part == "manifests" else ("*/*", CONFIG_BYTES)
+            accept, max_bytes = (MANIFEST_TYPES, MANIFEST_BYTES) if part == "manifests" else ("*/*", blob_bytes)
             # one kind for both: the right to read manifests is the right to read blobs, so no second token is due
             question = Question("manifests", "GET", repository, accept, max_bytes, deadline, part.removesuffix("s"))
             answer = self._exchange.ask(question, f"{self._base}/v2/{repository}/{part}/{at}")
