@@ -340,6 +340,34 @@ TABLE = [
         "one of hold, follow",
     ),
     (
+        "key that stands in the file",
+        IMAGE % "verify: {cosign: {key: §MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE}}",
+        "images[0].verify.cosign.key",
+        "a literal secret",
+        "env:NAME or file:/path",
+    ),
+    (
+        "signature without a key",
+        IMAGE % "verify: {cosign: §{}}",
+        "images[0].verify.cosign.key",
+        "no `key`",
+        "`key`",
+    ),
+    (
+        "signature of nobody",
+        IMAGE % "verify: {§notation: {key: 'env:K'}, cosign: {key: 'env:K'}}",
+        "images[0].verify.notation",
+        "unknown key `notation`",
+        "one of cosign",
+    ),
+    (
+        "verification that is a word",
+        IMAGE % "verify: §cosign",
+        "images[0].verify",
+        "'cosign'",
+        "*mapping",
+    ),
+    (
         "age that is no duration",
         IMAGE % "min_age: §3 days",
         "images[0].min_age",
@@ -534,9 +562,12 @@ def _like(text: str, wanted: str) -> bool:
 
 
 NOT_YET = [
-    (IMAGE % "§verify: null", "images[0].verify"),
-    ("defaults: {§verify: null}\n", "defaults.verify"),
-    (REGISTRY % "aliases: [{name: a.example.com, §must_exist: true}]", "registries[0].aliases[0].must_exist"),
+    (IMAGE % "verify: {cosign: {key: 'env:K', §identity: x}}", "images[0].verify.cosign.identity"),
+    ("defaults: {verify: {cosign: {key: 'env:K', §issuer: x}}}\n", "defaults.verify.cosign.issuer"),
+    (
+        IMAGE % "update: [{verify: {cosign: {key: 'env:K', §trust_root: x}}}]",
+        "images[0].update[0].verify.cosign.trust_root",
+    ),
 ]
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.config import settings
+from tests.lab.config import problems, settings
 from updater.config.network import Network
+from updater.config.registries import mirror
 from updater.config.settings import canonical, registry_for
 from updater.model.image import ImageRef
 
@@ -120,3 +121,52 @@ def test_hosts_are_spelled_as_images_spell_them(tmp_path: Path) -> None:
 def test_a_repository_is_named_by_its_url(tmp_path: Path, entry: str, name: str) -> None:
     [repository] = settings(tmp_path, f"repositories: [{{{entry}}}]\n").repositories
     assert repository.name == name
+
+
+MIRRORS = """\
+registries:
+  - host: a.example.com
+    aliases:
+      - {name: b.example.com, must_exist: true}
+      - b.example.com/plain
+      - {name: c.example.com/x, must_exist: true}
+  - {host: b.example.com, concurrency: 7}
+"""
+
+
+@pytest.mark.parametrize(
+    ("spelled", "wanted"),
+    [
+        ("b.example.com/team/api:1.2", "b.example.com/team/api"),
+        ("c.example.com/x/api@sha256:" + "0" * 64, "c.example.com/x/api"),
+        ("b.example.com/plain/api", None),
+        ("a.example.com/team/api", None),
+        ("nginx", None),
+    ],
+    ids=["an alias", "a digest", "the longer one", "the registry itself", "another"],
+)
+def test_only_what_git_spells_by_such_an_alias_must_be_there(tmp_path: Path, spelled: str, wanted: str | None) -> None:
+    found = mirror(settings(tmp_path, MIRRORS).registries, spelled)
+    assert (str(found) if found else None) == wanted
+
+
+def test_an_alias_at_which_tags_must_exist_may_have_an_entry_of_its_own(tmp_path: Path) -> None:
+    """It is asked as another registry; its images are those of the registry that it is an alias of."""
+    read = settings(tmp_path, MIRRORS)
+    assert registry_for(read, "b.example.com", "team/api").concurrency == 7
+    assert canonical(read, ImageRef.parse("b.example.com/team/api")).registry == "a.example.com"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (MIRRORS.replace("{name: b.example.com, must_exist: true}", "b.example.com"), "b.example.com"),
+        (MIRRORS + "  - {host: d.example.com, aliases: [{name: b.example.com, must_exist: true}]}\n",
+         "b.example.com (as an alias)"),
+        ("registries: [{host: a.example.com, aliases: [{name: a.example.com, must_exist: true}]}]", "a.example.com"),
+    ],
+    ids=["an alias that nobody asks", "of two registries", "of itself"],
+)  # fmt: skip
+def test_no_other_name_is_used_twice(tmp_path: Path, text: str, name: str) -> None:
+    (found,) = problems(tmp_path, text)
+    assert found.found.startswith(f"the name {name!r} a second time")

@@ -223,3 +223,24 @@ def test_a_line_with_two_names_is_read_back() -> None:
         Place(API, "1.4", "1.5", FILE, 3, OLD),
         Place(API, f"@{DIGEST}", f"1.5@{SECOND}", FILE, 5, OLD),
     )
+
+
+def test_a_name_that_goes_its_own_way_has_a_past_of_its_own() -> None:
+    """Two names of one image stand in one file, and one of them may wait for its mirror; a hold is for both."""
+    mirror = "mirror.example.com/acme/api"
+
+    def at(spelled: str, old: str, new: str, line: int) -> Bump:
+        return Bump(FILE, line, API, spelled, old, new, None, "why")
+
+    first = ours(at(API, "1.0", "1.1", 3), at(mirror, "1.0", "1.1", 5), hours=50)
+    second = ours(at(API, "1.1", "1.2", 3), hours=40, until=HOLD)
+    untold = ours(text="Update\n\nImage-Update: ghcr.io/acme/api 1.1 -> 1.3\n", hours=30, files=[FILE])
+
+    def past(*commits: Logged, alone: str) -> tuple[str | None, datetime | None]:
+        found = Trail(commits).of(FILE, API, NOW, "1.1", alone=alone)
+        return found.wrote, found.held_until
+
+    assert past(second, first, alone="") == ("1.2", HOLD)
+    assert past(second, first, alone=mirror) == ("1.1", HOLD)
+    assert past(second, alone=mirror) == (None, HOLD)
+    assert past(untold, first, alone=mirror) == ("1.3", None)  # what no line tells may be about any name

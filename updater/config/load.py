@@ -249,9 +249,18 @@ def _absent(tree: Map) -> Iterator[Problem]:
 
 
 def _registry_names(entries: object) -> Iterator[tuple[str, Mark]]:
-    for entry in maps(entries):
-        for name, alias in registry_names(entry):
-            yield name, entry.marks["host"] if alias is None else entry["aliases"].marks[alias]
+    """Yield the names of registries as written. An alias that is asked for tags may have an entry of its own."""
+    every = [(entry, list(registry_names(entry))) for entry in maps(entries)]
+    hosts = {name for _, names in every for name, alias in names if alias is None}
+    for entry, names in every:
+        for name, number in names:
+            if number is None:
+                yield name, entry.marks["host"]
+                continue
+            alias = entry["aliases"][number]
+            asked = isinstance(alias, Map) and alias.get("must_exist") is True
+            own = asked and name in hosts and (name, None) not in names
+            yield f"{name} (as an alias)" if own else name, entry["aliases"].marks[number]
 
 
 def _repository_names(entries: object) -> Iterator[tuple[str, Mark]]:

@@ -57,6 +57,9 @@ class Alias(Section):
     """Another name of a registry in Git; references keep the name that they use."""
 
     name: Place = Field(description="host[:port][/path]")
+    must_exist: bool = Field(
+        default=False, description="ask it for the tag before that is written; with what an entry of its own says"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -72,7 +75,9 @@ class RegistrySettings(Section):
     """One registry, or a part of it; any OCI registry works without an entry."""
 
     host: Place = Field(description="host[:port][/path]; the longest match at a path boundary wins")
-    aliases: tuple[Alias, ...] = Field((), description="other names of it in Git: a name, or {name: NAME}")
+    aliases: tuple[Alias, ...] = Field(
+        (), description="other names of it in Git: NAME, or {name: NAME, must_exist: true}"
+    )
     endpoint: Endpoint | None = Field(None, description="ask this address instead of host")
     credentials: AnyCredentials | None = Field(None, description="login; null: anonymous")
     insecure: bool = Field(default=False, description="plain HTTP")
@@ -114,6 +119,17 @@ def renamed(entries: Iterable[RegistrySettings], name: str) -> str:
     """Return the name with the longest alias that fits replaced by the registry's host."""
     alias, host = _alias(entries, name)
     return f"{host}{name[len(alias) :]}"
+
+
+def mirror(entries: Iterable[RegistrySettings], spelled: str) -> ImageRef | None:
+    """Return the image that Git spells, if that is by an alias at which tags must exist; None where it is not."""
+    aliases = [alias for entry in entries for alias in entry.aliases]
+    if not any(alias.must_exist for alias in aliases):
+        return None
+    image = ImageRef.parse(spelled).bare
+    fitting = [alias for alias in aliases if within(image.name, alias.name)]
+    alias = max(fitting, key=lambda alias: len(alias.name), default=None)
+    return image if alias is not None and alias.must_exist else None
 
 
 def respelled(entries: Iterable[RegistrySettings], spelled: str, new: str, written: str) -> str:

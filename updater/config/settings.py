@@ -27,19 +27,18 @@ if TYPE_CHECKING:
     from updater.config.notifications import Notifications
     from updater.config.web import WebSettings
 
-_IMAGE = frozenset({"verify"})  # gates that later versions bring
+_KEYLESS = frozenset({"identity", "issuer", "trust_root"})  # signatures without a key of one's own
 
 NOT_YET: Mapping[str, frozenset[str]] = {
-    "registries[].aliases[]": frozenset({"must_exist"}),
     "registries[].credentials.kind": REGISTRY_LOGINS,
-    "defaults": _IMAGE,
+    "defaults.verify.cosign": _KEYLESS,
     "defaults.policy.kind": POLICIES,
     "defaults.update[].policy.kind": POLICIES,
     "images[].policy.kind": POLICIES,
     "images[].update[].policy.kind": POLICIES,
-    "images[]": _IMAGE,
-    "images[].update[]": _IMAGE,
-    "defaults.update[]": _IMAGE,
+    "defaults.update[].verify.cosign": _KEYLESS,
+    "images[].verify.cosign": _KEYLESS,
+    "images[].update[].verify.cosign": _KEYLESS,
 }
 """Keys of a mapping, or words of a field, that the contract knows and a later version builds; `*` is any word."""
 

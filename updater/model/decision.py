@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from updater.model.check import Check
 from updater.model.image import ImageRef
 from updater.model.origin import Origin
 from updater.model.tag import Needs
@@ -29,6 +30,8 @@ class Reason(StrEnum):
     MIN_AGE = "min_age"
     PLATFORM_MISSING = "platform_missing"
     MOVED_TAG = "moved_tag"
+    UNVERIFIED = "unverified"
+    NOT_MIRRORED = "not_mirrored"
     HELD = "held"
     WINDOW_CLOSED = "window_closed"
     HUMAN_ROLLBACK = "human_rollback"
@@ -86,10 +89,11 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """No decision yet: these facts of tags (or of digests) are needed first, or what our commits did here."""
+    """No decision yet: these facts of tags (or of digests) are needed first, these proofs, or what our commits did."""
 
     asks: Mapping[str, Needs] = field(default_factory=dict)
     history: bool = False
+    checks: frozenset[Check] = frozenset()
     ranking: Any = None  # of the caller's keeping, to be handed back with the answers
 
 

@@ -60,7 +60,7 @@ _ERRORS = frozenset({Kind.UPDATE_FAILED, Kind.SCAN_FAILED, Kind.SYNC_FAILED, Kin
                      Kind.REALM_UNTRUSTED})  # fmt: skip
 _WARNINGS = frozenset({Kind.HUMAN_ROLLBACK, Kind.MOVED_TAG, Kind.FLAPPING, Kind.UPDATE_UNREFERENCED, Kind.OUT_OF_SYNC,
                        Kind.HEALTH_DEGRADED, Kind.CLUSTER_UNREACHABLE, Kind.CLUSTERS_DIFFER})  # fmt: skip
-_GRAVE_HOLDS = frozenset({"unverified", Reason.CONTESTED, Reason.NOT_WRITABLE})  # nothing opens these but a person
+_GRAVE_HOLDS = frozenset({Reason.UNVERIFIED, Reason.CONTESTED, Reason.NOT_WRITABLE})  # nothing opens these but a person
 
 ENDS: Mapping[Kind, Kind] = {
     Kind.SCAN_RECOVERED: Kind.SCAN_FAILED,

@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from updater.model.check import Check
 from updater.model.decision import Hold, Mark, Reason, Unresolved, Update, Verdict
 from updater.model.image import ImageRef
 from updater.model.past import Past
@@ -18,11 +19,14 @@ from updater.model.people import People
 from updater.model.tag import Needs, Scan, Tag
 from updater.policies.base import Rank
 from updater.policies.choose import Judgement, Ranking, concluded, rank, unreadable
-from updater.policies.gates import Asked, Scene, Stop, costly
+from updater.policies.gates import PROVEN, Asked, Scene, Stop, costly
 from updater.policies.rule import Rule
 from updater.sync.windows import Closed
 
 NOBODY = People()
+UNPROVEN = 16
+"""Candidates that may lack a signature, or be missing at a mirror, before no older one is asked about: a proof costs
+several requests, and every one of thousands of tags may lack it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Known:
     closed   the window that is closed now, None where none is
     ranking  what an Unresolved brought along: the list is not sorted again for every fact
     fills    Git has no version here, and a place that waits for the first one
+    mirror   the name that Git has, where what is written must be there too; None: it need not
+    proven   what was checked: empty where it is so, else why not
     """
 
     facts: Mapping[str, Tag] = field(default_factory=dict)
@@ -47,6 +53,8 @@ class Known:
     closed: Closed | None = None
     ranking: Ranking | None = None
     fills: bool = False
+    mirror: ImageRef | None = None
+    proven: Mapping[Check, str] = field(default_factory=dict)
 
 
 NOTHING = Known()
@@ -182,30 +190,35 @@ class _Decision:
         """Ask the gates that need facts, best candidate first, until one passes."""
         answers = list(stops)
         left = [at for at, stop in enumerate(stops) if stop is None]
+        unproven: list[Stop] = []
         for tried, at in enumerate(left):
-            stop = self._facts(self.ranking.candidates[at].tag)
+            stop = self._facts(self.ranking.candidates[at].tag) if len(unproven) < UNPROVEN else _tired(unproven)
             if isinstance(stop, Unresolved):
                 return self._ahead(left[tried : tried + 1 + tried // 2])
             answers[at] = stop
             if stop is None:
                 break
+            unproven += [stop] if stop.reason in PROVEN and len(unproven) < UNPROVEN else []
         return answers
 
     def _ahead(self, places: list[int]) -> Unresolved:
         """Ask about several candidates at once: more of them, the more were stopped, so that it takes few rounds."""
         asks: dict[str, Needs] = {}
-        for answer in (self._facts(self.ranking.candidates[at].tag) for at in places):
-            for name, needs in answer.asks.items() if isinstance(answer, Unresolved) else ():
+        answers = [self._facts(self.ranking.candidates[at].tag) for at in places]
+        unresolved = [answer for answer in answers if isinstance(answer, Unresolved)]
+        for answer in unresolved:
+            for name, needs in answer.asks.items():
                 asks[name] = asks.get(name, Needs(0)) | needs
-        return Unresolved(asks)
+        return Unresolved(asks, checks=frozenset().union(*(answer.checks for answer in unresolved)))
 
     def _facts(self, tag: str) -> Stop | Unresolved | None:
         # A digest of the former image says nothing about this one.
         reference = (None if self.known.former else self.current.digest) or self.tag or ""
         nothing = Tag(reference, known=Needs(0) if reference else Needs.PLATFORMS)  # no tag has none
         current = self.known.facts.get(reference) or self.tags.get(reference) or nothing
-        asked = Asked(self.tags[tag], current, self.rule, self.now, tag in self.known.people.approved)
-        return _asked(asked)
+        approved, digest = tag in self.known.people.approved, self.current.digest
+        asked = Asked(self.tags[tag], current, self.rule, self.now, approved)
+        return _asked(asked, self.known, written(self.rule, self.current, tag, digest))
 
     def _concluded(self, stops: list[Stop | None]) -> Update | Hold | Unresolved:
         judgement = concluded(self.rule, self.ranking, stops)
@@ -225,7 +238,7 @@ class _Decision:
 
 # What stops a candidate, and not the image.
 _STAYS = frozenset({Reason.UP_TO_DATE, Reason.OLDER, Reason.LEVEL, Reason.AMBIGUOUS, Reason.MIN_AGE,
-                    Reason.PLATFORM_MISSING, Reason.MOVED_TAG})  # fmt: skip
+                    Reason.PLATFORM_MISSING, Reason.MOVED_TAG, *PROVEN})  # fmt: skip
 
 
 def _undone(known: Known) -> Stop | None:
@@ -241,9 +254,23 @@ def _held(answer: Update | Hold) -> Hold:
     return answer if isinstance(answer, Hold) else Hold(answer.current, Reason.HELD, "", answer.newest, answer.verdicts)
 
 
-def _asked(asked: Asked) -> Stop | Unresolved | None:
-    answer = costly(asked)
-    return Unresolved(answer) if isinstance(answer, dict) else answer
+def _asked(asked: Asked, known: Known, target: ImageRef) -> Stop | Unresolved | None:
+    """Ask the costly gates. `target` has a tag or a digest where one is written, whichever it is."""
+    pinned = asked.rule.write != "tag" or target.digest is not None
+    mirror = known.mirror.at(target.tag) if known.mirror else None
+    answer = costly(replace(asked, image=target.bare, mirror=mirror, pinned=pinned, proven=known.proven))
+    match answer:
+        case dict():
+            return Unresolved(answer)
+        case frozenset():
+            return Unresolved(checks=answer)
+        case _:
+            return answer
+
+
+def _tired(unproven: list[Stop]) -> Stop:
+    reason = unproven[-1].reason
+    return Stop(reason, f"{reason}: not asked, as {len(unproven)} newer ones were stopped by this or the like")
 
 
 def held(known: Known, now: datetime) -> str:
@@ -340,4 +367,4 @@ def _stop_following(rule: Rule, update: Update, now: datetime, known: Known) -> 
     now_in_git = known.facts.get(reference) or Tag(reference, known=Needs(0) if reference else Needs.PLATFORMS)
     content = known.facts.get(digest) or Tag(digest, digest)  # its age is that of the digest
     moving = rule.model_copy(update={"moved_tag": "follow"})  # that the tag moves is the point
-    return _asked(Asked(content, now_in_git, moving, now, update.tag in people.approved))
+    return _asked(Asked(content, now_in_git, moving, now, update.tag in people.approved), known, update.target)

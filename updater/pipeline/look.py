@@ -19,6 +19,7 @@ from updater.messages.commits import OURS
 from updater.model.change import Skipped
 from updater.model.commit import Commit
 from updater.model.pull_request import PullRequest
+from updater.pipeline.checks import Verifier
 from updater.pipeline.facts import Memory
 from updater.pipeline.find import File, Finder, Owned, Owners, settled
 from updater.pipeline.scan import RegistryOf
@@ -100,6 +101,7 @@ class World:
     asked: dict[tuple[str, str, str], tuple[float, tuple[PullRequest, ...]]] = field(default_factory=dict)
     targets: dict[tuple[str, str], str] = field(default_factory=dict)  # what each branch of our own is for
     merging: set[tuple[str, str]] = field(default_factory=set)  # requests, and heads, that a forge merges by itself
+    verifier: Verifier = field(default_factory=Verifier)
     batches: dict[tuple[str, str, str], Batch] = field(default_factory=dict)
     refused: dict[tuple[str, str], list[Refusal]] = field(default_factory=dict)  # by repository and branch
 

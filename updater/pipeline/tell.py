@@ -142,6 +142,7 @@ def _dropped(settings: Settings, standing: Standing) -> Iterator[Condition]:
     """Yield what holds of items, repositories and registries that the configuration has no more: nobody can end it."""
     items, repositories = {item.name for item in settings.items}, {one.name for one in settings.repositories}
     registries = {item.exact.registry for item in settings.items if item.exact}
+    registries |= {alias.name.partition("/")[0] for one in settings.registries for alias in one.aliases}
     anywhere = any(item.pattern for item in settings.items)  # registries that only Git names
     looks = {(item.repository, item.branch) for item in settings.items}
     branches = {

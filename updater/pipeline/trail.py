@@ -29,7 +29,7 @@ class Step:
     """One value that one commit of ours replaced in one file; `line` is None where the commit does not tell it.
 
     `image` is that of the trailer. `spelled` and `former` are the names that Git spelled afterwards and before, where
-    the commit changed the name too.
+    the commit changed the name too; `names` are all that its lines tell of this change, none where they tell nothing.
     """
 
     old: str
@@ -41,6 +41,7 @@ class Step:
     logged: Logged
     spelled: str = ""
     former: str = ""
+    names: frozenset[str] = frozenset()
 
     @property
     def renamed(self) -> bool:
@@ -73,6 +74,15 @@ class _Ours:
         return {(place.file, place.old, place.new): place for place in found}
 
     @cached_property
+    def names(self) -> dict[tuple[str, str, str], frozenset[str]]:
+        """Return the names in Git by file, old and new value: several references may say the same by several names."""
+        found: dict[tuple[str, str, str], frozenset[str]] = {}
+        for one in places(self.logged.message):
+            key = (one.file, one.old, one.new)
+            found[key] = found.get(key, frozenset()) | {one.spelled, one.former}
+        return found
+
+    @cached_property
     def held(self) -> dict[str, datetime]:
         return dict(holds(self.logged.trailers))
 
@@ -81,8 +91,10 @@ class _Ours:
         here = [one for one in changes if (file, one.old, one.new) in self.lines]
         for one in here or changes:
             at, held = self.lines.get((file, one.old, one.new)), self.held.get(image)
-            names = (at.spelled, at.former) if at and at.former else ()
-            yield Step(one.old, one.new, at.line if at else None, self.logged.at, held, image, self.logged, *names)
+            spelled, former = (at.spelled, at.former) if at and at.former else ("", "")
+            names = self.names.get((file, one.old, one.new), frozenset())
+            line = at.line if at else None
+            yield Step(one.old, one.new, line, self.logged.at, held, image, self.logged, spelled, former, names)
 
 
 class Trail:
@@ -103,30 +115,35 @@ class Trail:
             for image, tag, digest in digests(logged.trailers):
                 self._tags.setdefault(image, {}).setdefault(digest, tag)
 
-    def of(self, file: str, image: str, now: datetime, current: str | None = None, former: str = "") -> Past:
+    def of(
+        self, file: str, image: str, now: datetime, current: str | None = None, former: str = "", *, alone: str = ""
+    ) -> Past:
         """Return what we did to an image, named in full, in a file.
 
         A file may hold several values of one image, each with a past of its own: `current` says which is meant. Where
-        Git has a `former` name of the image, what we did under that counts too.
+        Git has a `former` name of the image, what we did under that counts too. `alone` is a name in Git that goes its
+        own way, as mirrors do: what our lines tell of other names alone is then no past of it, but for holds.
         """
-        steps = self._of(file, image, former)
+        every = self._of(file, image, former)
         tags = {**self.tags(former), **self.tags(image)} if former else self.tags(image)
+        newest = every[0] if every else None
+        held = (newest.held, newest.at) if newest and newest.held else (None, None)
+        steps = [step for step in every if not alone or not step.names or alone in step.names]
         if not steps:
-            return Past(tags=tags)
+            return Past(tags=tags, held_until=held[0], held_at=held[1])
         alike = _alike(steps, current)
         last = next((step for step in _standing(alike) if step.new == current), alike[0])
         since = now - FLAP_WINDOW
         lately = (step for step in steps if step.at > since and step.held is None and step.old != step.new)
         left = frozenset(step.old for step in lately if step.old != "-")
-        newest = steps[0]
         return Past(
             wrote=last.new,
             wrote_at=last.at,
             left=left,
             tags=tags,
             undone=self._undone(alike, image, former, since) if former else None,
-            held_until=newest.held,
-            held_at=newest.at if newest.held else None,
+            held_until=held[0],
+            held_at=held[1],
         )
 
     def previous(self, file: str, image: str, current: str, former: str = "") -> Step | None:

@@ -31,6 +31,7 @@ from updater.model.image import ImageRef
 from updater.model.past import Past
 from updater.model.people import People
 from updater.model.tag import Needs, Scan
+from updater.pipeline.checks import Unproven
 from updater.pipeline.commit import Plan, draft, failed, land
 from updater.pipeline.decide import Known
 from updater.pipeline.decide import held as words_of_hold
@@ -52,7 +53,7 @@ from updater.pipeline.look import (
 )
 from updater.pipeline.propose import Intent, forge_failure, idle, propose
 from updater.pipeline.report import Cause, Failure, Landed, Outcome, Report, Row, Written, held
-from updater.pipeline.resolve import Resolver
+from updater.pipeline.resolve import Resolver, mirror_of, spelling
 from updater.pipeline.scan import Scans, scan
 from updater.pipeline.trail import DEPTH
 from updater.pipeline.ways import by_way, collected, group_at, way_to
@@ -110,7 +111,9 @@ class _Cycle:
         self.report = Report()
         self.unread: dict[str, Failure] = {}  # items, and why a branch that they look at could not be read
         self.memory = world.memory()
-        self.resolver = Resolver(world.registry_of, self.memory, self.memory.holds.read(now), now, write)
+        people, every = self.memory.holds.read(now), world.settings.registries
+        registries = every if any(alias.must_exist for one in every for alias in one.aliases) else ()
+        self.resolver = Resolver(world.registry_of, self.memory, people, now, write, registries, world.verifier)
         self.told = self.memory.journal.heads() if write else {}
         self._decided: dict[int, tuple[Checkout, list[Row]]] = {}  # what was seen and is decided, by its id
 
@@ -395,17 +398,22 @@ class _Cycle:
 
     def _fail_images(self, checkouts: Sequence[Checkout]) -> None:
         """Say which registries failed, while listing or when a decision asked for more; and whom none of it reached."""
-        for name, found in self.resolver.scans.items():
-            if isinstance(found, RegistryError):
-                self.report.failures.append(Failure(f"image {name}", str(found), found.retry_at))
+        for name, scanned in self.resolver.scans.items():
+            if isinstance(scanned, RegistryError):
+                self.report.failures.append(Failure(f"image {name}", str(scanned), scanned.retry_at))
+        for check, unproven in self.resolver.failed.items():
+            self.report.failures.append(Failure(f"image {check.image.name}", str(unproven), unproven.retry_at))
         at = {(c.branch.repository.name, c.head.branch): c.branch for c in checkouts}
         for (origin, *_), err in self.resolver.unread.items():
             name, branch, _ = origin.rsplit(" ", 2)
             self.report.failures.append(Failure(f"repository {name}", str(err), cause=_unreadable(at[name, branch])))
         asked = {one.reference.image.bare for c in checkouts for one in c.owned if one.item is not None}
-        for image in sorted(asked, key=lambda image: image.name):
-            realms = self._registry_realms(image) if image.name in self.resolver.scans else ()
-            if realms or isinstance(self.resolver.scans.get(image.name), Scan):
+        answered = {check.image.bare for check in self.resolver.proven}  # mirrors are among them
+        tried = answered | {check.image.bare for check in self.resolver.failed}
+        for image in sorted(asked | tried, key=lambda image: image.name):
+            found = self.resolver.scans.get(image.name)
+            realms = self._registry_realms(image) if found or image in tried else ()
+            if realms or isinstance(found, Scan) or image in answered:
                 known = self.report.realms.get(image.registry, ())
                 self.report.realms[image.registry] = tuple(dict.fromkeys((*known, *realms)))
 
@@ -483,12 +491,18 @@ def _missed(clone: Clone, before: str, head: str, now: datetime) -> list[Logged]
     return [one for one in reversed(found) if one.at >= now - NEWS]
 
 
-def cause_of(err: RegistryError, item: Item, image: ImageRef) -> Cause:
-    """Return what a failure at a registry is about: all of it, where it is down or denies, else this image alone."""
-    if isinstance(err, NotFound):
-        return Cause(Kind.SCAN_FAILED, replace(item.subject, registry=image.registry), "missing")
-    topic = "denied" if isinstance(err, LoginRefused) else "unreachable"
-    return Cause(Kind.SCAN_FAILED, Subject(registry=image.registry), topic)
+def cause_of(err: RegistryError, item: Item, image: ImageRef) -> Cause | None:
+    """Return what a failure at a registry is about: all of it, where it is down or denies, else this image alone.
+
+    A mirror is a registry of its own; a key that cannot be used is nobody's trouble but the item's: None.
+    """
+    if isinstance(err, Unproven) and not err.registry:
+        return None
+    registry, said = (err.registry, err.said) if isinstance(err, Unproven) else (image.registry, err)
+    if isinstance(said, NotFound):
+        return Cause(Kind.SCAN_FAILED, replace(item.subject, registry=registry), "missing")
+    topic = "denied" if isinstance(said, LoginRefused) else "unreachable"
+    return Cause(Kind.SCAN_FAILED, Subject(registry=registry), topic)
 
 
 def _past(
@@ -502,7 +516,9 @@ def _past(
 ) -> Past:
     """Return what our commits did to a reference; when anyone changed its file last, where that matters."""
     file, image = one.reference.file, one.reference.image
-    past = trail(world, checkout, lock).of(file, image.name, now, image.version, one.reference.former)
+    mirrored = mirror_of(world.settings.registries, one.reference) is not None
+    alone = spelling(one.reference) if mirrored else ""
+    past = trail(world, checkout, lock).of(file, image.name, now, image.version, one.reference.former, alone=alone)
     if one.reference.unwritable:
         return replace(past, wrote=None, wrote_at=None, left=frozenset())  # what we wrote stands elsewhere in the file
     if not past.excused(resumed_at):

@@ -6,13 +6,15 @@ and are asked about the best candidates until one passes. The words of an answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
+from updater.model.check import Check, Mirrored, Signed
 from updater.model.decision import Reason
+from updater.model.image import ImageRef
 from updater.model.tag import Needs, Tag
 from updater.policies.base import Level, Rank
 
@@ -97,18 +99,31 @@ def change(old: tuple[int, ...], new: tuple[int, ...]) -> Level:
     return "patch"
 
 
+NO_IMAGE = ImageRef("", "")
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a costly gate is asked: the candidate, the tag in Git, what is wanted, and what a person approved."""
+    """What a costly gate is asked: the candidate, the tag in Git, what is wanted, and what a person approved.
+
+    image   whose tag it is, for what has to be proven of it
+    mirror  where it must be as well, with its tag where that is written; None: nowhere
+    pinned  a digest is written
+    proven  what was checked: empty where it is so, else why not
+    """
 
     tag: Tag
     current: Tag
     rule: Rule
     now: datetime
     approved: bool = False
+    image: ImageRef = NO_IMAGE
+    mirror: ImageRef | None = None
+    pinned: bool = False
+    proven: Mapping[Check, str] = field(default_factory=dict)
 
 
-Answer = Stop | dict[str, Needs] | None  # stopped, or these facts by tag first, or passed
+Answer = Stop | dict[str, Needs] | frozenset[Check] | None  # stopped, or these facts or proofs first, or passed
 
 
 def min_age(asked: Asked) -> Answer:
@@ -169,21 +184,59 @@ def plain(platform: str) -> str:
     return platform.removesuffix("/v8") if platform.endswith("arm64/v8") else platform
 
 
+def verified(asked: Asked) -> Answer:
+    """The very digest that the tag has now must be signed; nobody can approve what is not."""
+    verify = asked.rule.verify
+    if verify is None:
+        return None
+    return _digest_first(asked) or _proof(
+        asked, Signed(asked.image.at(None, asked.tag.digest), verify.cosign.key), Reason.UNVERIFIED
+    )
+
+
+def mirrored(asked: Asked) -> Answer:
+    """What is written must be under the name that Git has: where that is verified, with the very same digest."""
+    mirror, pinned, signed = asked.mirror, asked.pinned, asked.rule.verify is not None
+    if mirror is None:
+        return None
+    lacking = _digest_first(asked) if pinned or signed else None
+    digest = asked.tag.digest
+    there = mirror.at(mirror.tag, digest if pinned else None)
+    same = digest if signed and not pinned else None
+    return lacking or _proof(asked, Mirrored(there, same), Reason.NOT_MIRRORED)
+
+
+def _digest_first(asked: Asked) -> dict[str, Needs] | None:
+    tag = asked.tag
+    return None if tag.name == tag.digest or Needs.DIGEST in tag.known else {tag.name: Needs.DIGEST}
+
+
+def _proof(asked: Asked, check: Check, reason: Reason) -> Stop | frozenset[Check] | None:
+    why = asked.proven.get(check)
+    if why is None:
+        return frozenset({check})
+    return Stop(reason, f"{reason}: {why}") if why else None
+
+
 COSTLY: tuple[Callable[[Asked], Answer], ...] = (min_age, moved, platforms)
+PROVEN = frozenset({Reason.UNVERIFIED, Reason.NOT_MIRRORED})
 
 
 def costly(asked: Asked) -> Answer:
-    """Ask the gates that need facts. What several of them lack is asked for at once, unless age alone may stop it."""
+    """Ask the gates that need facts. What several of them lack is asked for at once, unless age alone may stop it.
+
+    Proofs cost most, and are asked for when nothing else stops it.
+    """
     lacking: dict[str, Needs] = {}
     for gate in COSTLY:
         answer = gate(asked)
         if isinstance(answer, Stop):
             return answer
-        for name, needs in (answer or {}).items():
+        for name, needs in answer.items() if isinstance(answer, dict) else ():
             lacking[name] = lacking.get(name, Needs(0)) | needs
         if lacking and gate is min_age:
             break
-    return lacking or None
+    return lacking or verified(asked) or mirrored(asked)
 
 
 def words(left: timedelta) -> str:

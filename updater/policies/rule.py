@@ -13,6 +13,7 @@ from updater.plugins import Member, one_of
 from updater.policies.base import Level, Policy
 from updater.policies.docker import Docker
 from updater.policies.filters import TagFilters
+from updater.secrets import SecretRef
 
 if TYPE_CHECKING:
     AnyPolicy = Policy
@@ -41,6 +42,18 @@ Platforms = Annotated[
 ]  # told apart by shape, so that a mistake is one complaint and not one for each kind
 
 
+class Cosign(Member):
+    """Signatures that cosign made with a key."""
+
+    key: SecretRef = Field(description="its public keys in PEM, ECDSA P-256; of several blocks any may have signed")
+
+
+class Verify(Member):
+    """Who must have signed what is written."""
+
+    cosign: Cosign = Field(description="as cosign signs with a key")
+
+
 class Choice(Member):
     """What chooses among tags, from their names alone; `updater policy` reads it too."""
 
@@ -57,4 +70,5 @@ class Rule(Choice):
     min_age: Duration = duration(0, "how long a tag must be known; for those of our first scan, since it was created")
     platforms: Platforms = Field("same", description="every platform of the current tag, or a list; []: not checked")
     moved_tag: Literal["hold", "follow"] = Field("hold", description="a tag whose digest changed after we first saw it")
+    verify: Verify | None = Field(None, description="whose signature the digest must have; null: nobody's")
     write: Literal["tag", "digest", "tag_digest"] = Field("tag", description="what is written")
