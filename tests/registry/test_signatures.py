@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from httpx import Headers
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.lab.cosign import (
     BUNDLE,
@@ -25,10 +28,11 @@ from tests.lab.registry import FLAVOURS, Flavour, Lab, open_registry
 from tests.lab.scripted import Asked, Scripted, reply
 from updater.demo.image import INDEX, MANIFEST, digest_of, push_manifest
 from updater.errors import RegistryError
-from updater.registry.client import LoginRefused, Registry
+from updater.registry.client import LoginRefused, NotFound, Registry
 from updater.registry.cosign import Keys, read_keys
-from updater.registry.signatures import MAX_SIGNATURES
-from updater.transport.http import Http
+from updater.registry.description import Part
+from updater.registry.signatures import MAX_SIGNATURES, unsigned
+from updater.transport.http import Answer, Http
 
 OURS, OTHERS = Signer(), Signer()
 KEYS = read_keys(OURS.pem, "file:cosign.pub")
@@ -251,3 +255,36 @@ def test_one_deadline_holds_for_all_that_is_asked() -> None:
         with pytest.raises(RegistryError):
             registry.unsigned("team/app", DIGEST, KEYS)
         assert [one.path.rpartition("team/app/")[2] for one in server.requests] == [SIG, REFERRERS]
+
+
+DESCRIPTOR = st.fixed_dictionaries({}, optional={
+    "mediaType": st.sampled_from([SIMPLE, BUNDLE, MANIFEST, "", []]),
+    "artifactType": st.sampled_from([BUNDLE, "text/plain", None, 7]),
+    "digest": st.sampled_from([digest_of(b"{}"), digest_of(SIGNED), digest_of(HOLDER), "sha256:x", "", None, {}]),
+    "size": st.sampled_from([0, 2, -1, 1 << 70, True, "2", None, 1e300]),
+    "annotations": st.sampled_from([{"dev.cosignproject.cosign/signature": "AAAA"}, {}, [], None, "x"]),
+})  # fmt: skip
+DOCUMENT = st.dictionaries(
+    st.sampled_from(["layers", "manifests", "subject"]), st.lists(DESCRIPTOR | st.integers(), max_size=4) | st.text()
+) | st.lists(st.integers(), max_size=2)
+
+
+@given(DOCUMENT, DOCUMENT, DOCUMENT, st.binary(max_size=8), st.booleans())
+def test_whatever_a_registry_says_is_an_answer_or_its_failure(
+    sig: object, index: object, manifest: object, blob: bytes, listed: bool
+) -> None:
+    """And no answer is that it is signed, as nothing that it has is."""
+
+    def answer(content: object) -> Answer:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        return Answer(200, Headers(), body, "http://r.example.com/")
+
+    def fetch(part: Part, at: str) -> Answer:
+        return answer(blob if part == "blobs" else sig if at.endswith(".sig") else index if "-" in at else manifest)
+
+    def referrers(_digest: str) -> Iterator[Answer]:
+        if not listed:
+            raise NotFound("no such list")
+        yield answer(index)
+
+    assert unsigned(fetch, referrers, DIGEST, KEYS)
