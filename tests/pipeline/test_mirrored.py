@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.lab.cosign import Signer, push_simple
+from tests.lab.git import person_commits
 from tests.lab.loop import NOW, Lab, open_lab, pod
 from updater.config.load import load
 from updater.daemon.build import build
@@ -81,6 +83,19 @@ def test_a_tag_is_written_under_each_name_when_it_is_there(lab: Lab, mirror: Emb
     asked = len(mirror.requests)
     lab.cycle(config)
     assert len(mirror.requests) == asked  # nothing new, nothing asked
+
+
+def test_what_a_person_takes_back_under_one_name_says_nothing_about_the_other(
+    lab: Lab, mirror: EmbeddedRegistry
+) -> None:
+    both(lab, mirror, "1.0.0")
+    push(lab, "1.1.0")
+    config = track(lab, mirror.host)
+    lab.cycle(config)
+    back = pod("MIRROR/hub/acme/api:1.0.0", "HOST/acme/api:1.0.0").replace("MIRROR", mirror.host)
+    person_commits(lab.folder / "git" / "fleet.git", {"a.yaml": lab.spell(back)})
+    copy(mirror, "1.1.0")
+    assert outcomes(lab.cycle(config, NOW + timedelta(days=2)), mirror.host) == ["1.1.0", "human_rollback"]
 
 
 def test_an_older_tag_that_is_there_goes_first_whatever_is_approved(lab: Lab, mirror: EmbeddedRegistry) -> None:

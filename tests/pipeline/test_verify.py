@@ -174,6 +174,7 @@ def test_a_new_name_is_written_only_with_what_is_signed(lab: Lab) -> None:
     config = track(lab, "replaces: [old.example.com/api]", pod("old.example.com/api:1.0.0"))
     assert row(lab.cycle(config)).reason == "unverified"
     sign(lab, digest)
+    push(lab, "1.1.0")  # what stops a newer one does not stop the new name
     lab.cycle(config)
     assert lab.show("fleet", "a.yaml") == pod("HOST/acme/api:1.0.0")
 

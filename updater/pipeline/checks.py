@@ -61,7 +61,7 @@ def prove(
 
     def one(check: Check) -> str | Unproven:
         try:
-            registry = registry_of(check.image.bare)
+            registry = registry_of(check.image)
             if isinstance(check, Mirrored):
                 return _unmirrored(registry, check)
             return _unsigned(registry, check, verifier)
