@@ -236,6 +236,16 @@ def test_what_the_configuration_has_no_more_ends_in_silence_and_is_reminded_of_n
         assert diary.pass_time(timedelta(hours=2)) == []
 
 
+def test_a_mirror_that_is_down_is_a_registry_as_long_as_it_is_configured(known: Diary) -> None:
+    """No image is tracked there: what names it is the alias of a registry."""
+    mirror = "registries: [{host: r.example.com, aliases: [{name: m.example.com/hub, must_exist: true}]}]\n"
+    known.configure(IMAGES + mirror + ALL)
+    assert known.cycle(known.failed("api", down(registry="m.example.com"))) == ["scan_failed m.example.com"]
+    known.configure(IMAGES + mirror + ALL)
+    assert known.cycle(known.failed("api", down(registry="m.example.com"))) == []
+    assert known.cycle(known.fine("api")) == ["scan_recovered m.example.com"]
+
+
 def test_a_renamed_item_begins_anew_and_tells_no_storm(known: Diary) -> None:
     known.cycle(known.held("moved_tag"))
     known.configure(IMAGES.replace("name: api", "name: renamed") + ALL)
