@@ -21,6 +21,12 @@ def test_a_variable_is_read_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> 
     assert secret.resolve() == "second-value"
 
 
+def test_a_variable_that_is_not_utf_8_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CANARY_BYTES", b"pa55\xff".decode(errors="surrogateescape"))
+    with pytest.raises(SecretError, match="secret env:CANARY_BYTES is not UTF-8 text"):
+        SecretRef.parse("env:CANARY_BYTES").resolve()
+
+
 @pytest.mark.parametrize(
     ("content", "value"),
     [

@@ -48,6 +48,8 @@ class SecretRef:
         value = os.environ.get(rest, "") if scheme == "env" else _read(Path(rest), self.reference)
         if not value:
             raise SecretError(f"secret {self.reference} is empty or not set")
+        if not _is_text(value):
+            raise SecretError(f"secret {self.reference} is not UTF-8 text")
         remember(value)
         return value
 
@@ -82,6 +84,15 @@ class SecretRef:
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"type": "string", "pattern": "^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"}
+
+
+def _is_text(value: str) -> bool:
+    """Whether a variable was UTF-8: Python keeps other bytes as halves of surrogate pairs."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read(path: Path, reference: str) -> str:
