@@ -5,10 +5,8 @@ https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-githu
 
 from __future__ import annotations
 
-import json
 import threading
-from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from urllib.parse import quote
@@ -18,7 +16,8 @@ from pydantic import AwareDatetime, BaseModel, Field, PrivateAttr
 from updater.errors import ForgeError
 from updater.git.credentials.base import GitCredentials, Login, Place
 from updater.git.credentials.basic import HTTP, basic_header
-from updater.secrets import SecretError, SecretRef, forget, remember
+from updater.secrets import SecretRef, forget, remember
+from updater.transport.jwt import signed
 
 if TYPE_CHECKING:
     from updater.git.forges.asking import Api
@@ -127,30 +126,7 @@ class Tokens:
 
 
 def jwt(app: int, key: SecretRef, now: datetime) -> str:
-    """Return what proves that we are an app (RFC 7519, RS256). Raises SecretError."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    try:
-        private = load_pem_private_key(key.resolve().encode(), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        private = None
-    if not isinstance(private, RSAPrivateKey):
-        raise SecretError(f"secret {key.reference} is no private RSA key in PEM without a passphrase")
+    """Return what proves that we are an app. Raises SecretError."""
     at = int(now.timestamp())
     claims = {"iat": at - CLOCKS_APART, "exp": at + JWT_SECONDS, "iss": str(app)}
-    signed = f"{_part({'alg': 'RS256', 'typ': 'JWT'})}.{_part(claims)}"
-    token = f"{signed}.{_encoded(private.sign(signed.encode(), PKCS1v15(), SHA256()))}"
-    remember(token)
-    return token
-
-
-def _part(value: Mapping[str, object]) -> str:
-    return _encoded(json.dumps(value, separators=(",", ":")).encode())
-
-
-def _encoded(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return signed(claims, key.resolve(), f"secret {key.reference}")

@@ -12,7 +12,7 @@ from updater.plugins import Member
 if TYPE_CHECKING:
     from updater.transport.http import Http
 
-NOT_YET = frozenset({"acr", "aliyun", "ecr", "gar"})
+NOT_YET: frozenset[str] = frozenset()
 """Kinds that a later version brings; until then the configuration refuses them as "not supported yet"."""
 
 
