@@ -91,6 +91,10 @@ class RegistrySettings(Section):
     def _plain(self) -> Self:
         if (self.endpoint or "").startswith("http://") and not self.insecure:
             raise refusal("endpoint", "plain HTTP; expected https://, or insecure: true beside it")
+        host = self.host.partition("/")[0]
+        if self.credentials is not None and not self.credentials.fits(host):
+            said = f"a login of another cloud than that of {host}; expected one that fits, or the name in its `hosts`"
+            raise refusal("credentials", said)
         return self
 
 

@@ -35,7 +35,7 @@ _WORDS = ("Code", "code", "error", "error_description", "Message", "message")
 
 T = TypeVar("T")
 
-Token = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,32768}$")]
+Token = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$", max_length=32_768)]
 Sleep = Callable[[float], object]
 
 
@@ -187,6 +187,7 @@ def _said(body: bytes) -> list[str]:
         return []
     if not isinstance(document, dict):
         return []
-    inner = document.get("error")
+    errors = document.get("errors")  # as registries have it
+    inner = errors[0] if isinstance(errors, list) and errors else document.get("error")
     merged = document | inner if isinstance(inner, dict) else document
     return [plain(merged[key], MAX_SAID) for key in _WORDS if isinstance(merged.get(key), str)]

@@ -55,6 +55,10 @@ class Credentials(Member, ABC):
         be read, RegistryError where somebody who gives logins does not.
         """
 
+    def fits(self, host: str) -> bool:
+        """Say whether a registry, `host[:port]`, may have this login; most are for whichever names them."""
+        return True
+
     def renew(self, refused: Proof) -> bool:
         """Forget a proof that was refused, and say whether the next one may be another."""
         return False

@@ -35,7 +35,7 @@ class Cloud(Credentials, ABC):
     )
     _kept: Kept | None = PrivateAttr(None)
     if TYPE_CHECKING:
-        kind: str
+        kind: str = ""
 
     def at(self, place: Place) -> Self:
         """Return what logs in at one registry and keeps the login for as long as it is good."""

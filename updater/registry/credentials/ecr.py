@@ -47,9 +47,9 @@ class Ecr(Cloud):
     region: Region | None = Field(None, description="e.g. eu-west-1; null: that of the registry's name")
     access_key_id: SecretRef | None = Field(None, description="secret reference of the access key's id")
     secret_access_key: SecretRef | None = Field(None, description="secret reference of the secret access key")
-    role_arn: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}$")] | None = Field(
-        None, description="a role to assume first, e.g. arn:aws:iam::123456789012:role/images"
-    )
+    role_arn: (
+        Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,512}$")] | None
+    ) = Field(None, description="a role to assume first, e.g. arn:aws:iam::123456789012:role/images")
     api_url: Address | None = Field(None, description="the API of ECR; null: that of the region")
     sts_url: Address | None = Field(None, description="STS, for roles; null: that of the region")
     metadata_url: Address | None = Field(None, description="EC2's metadata service; null: http://169.254.169.254")
