@@ -35,10 +35,10 @@ storm: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m tests.bench
 
-# The locks name no index: they hold on any mirror.
+# The locks name no index: they hold on any mirror. The one with every extra comes first, since extras narrow what fits.
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml -o requirements.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --extra dev pyproject.toml -o requirements-dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -c requirements-dev.txt pyproject.toml -o requirements.txt
 	printf '%s\n' $(TOOLS) | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --no-deps - -o requirements-tools.txt
 
 clean:
