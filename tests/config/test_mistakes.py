@@ -580,7 +580,7 @@ def test_keys_of_a_later_version_say_so(tmp_path: Path, file: str, place: str) -
 
 
 WORDS_NOT_YET = [
-    (REGISTRY % "credentials: {kind: §ecr, region: x}", "registries[0].credentials.kind", "ecr"),
+    (REGISTRY % "credentials: {kind: §github, token: x}", "registries[0].credentials.kind", "github"),
 ]
 
 

@@ -7,10 +7,10 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Asked:
     method: str
     target: str
     headers: dict[str, str]
+    body: bytes = b""
 
     @property
     def path(self) -> str:
@@ -28,6 +29,11 @@ class Asked:
     @property
     def query(self) -> dict[str, list[str]]:
         return parse_qs(urlsplit(self.target).query)
+
+    @property
+    def form(self) -> dict[str, str]:
+        """Each field of a form once."""
+        return dict(parse_qsl(self.body.decode("latin-1"), strict_parsing=True))
 
 
 Answered = bytes | Iterable[bytes] | None
@@ -86,7 +92,7 @@ class Scripted:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
                 while (asked := _read(lines.readline)) is not None:
-                    lines.read(int(asked.headers.get("content-length", "0")))
+                    asked = replace(asked, body=lines.read(int(asked.headers.get("content-length", "0"))))
                     self.requests.append(asked)
                     if not self._send(connection, self.script(asked)):
                         return
