@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.config import marked, problems, rows
+from tests.lab.config import marked, problems, rows, settings
 
 IMAGE = "images:\n  - {image: ghcr.io/acme/api, %s}\n"
 REPOSITORY = "repositories:\n  - {url: https://git.example.com/fleet.git, %s}\n"
@@ -579,18 +579,15 @@ def test_keys_of_a_later_version_say_so(tmp_path: Path, file: str, place: str) -
     assert rows(tmp_path, text) == [(f"updater.yaml:{at} {place}", found, "a file without it")]
 
 
-WORDS_NOT_YET = [
-    (REGISTRY % "credentials: {kind: §github, token: x}", "registries[0].credentials.kind", "github"),
-]
-
-
-@pytest.mark.parametrize(("file", "place", "word"), WORDS_NOT_YET, ids=[f"{p} {w}" for _, p, w in WORDS_NOT_YET])
-def test_words_of_a_later_version_say_so(tmp_path: Path, file: str, place: str, word: str) -> None:
-    """Their own keys are not mentioned: they mean nothing yet."""
-    text, at = marked(file)
-    [(where, found, expected)] = rows(tmp_path, text)
-    assert (where, found) == (f"updater.yaml:{at} {place}", repr(word) + LATER)
-    assert expected.startswith("one of ")
+@pytest.mark.parametrize("host", ["docker.io", "1.dkr.ecr.eu-west-1.amazonaws.com.evil.example.com"])
+def test_a_login_of_a_cloud_is_refused_for_another_host(tmp_path: Path, host: str) -> None:
+    entry = f"registries: [{{host: {host}, credentials: {{kind: ecr}}}}]\n"
+    [(where, found, expected)] = rows(tmp_path, entry)
+    assert where.endswith("registries[0].credentials")
+    assert host in found
+    assert "`hosts`" in expected
+    named = f"registries: [{{host: {host}, credentials: {{kind: ecr, hosts: [{host}]}}}}]\n"
+    assert settings(tmp_path, named).registries[0].credentials is not None
 
 
 def test_postgresql_and_references_to_vaults_come_later(tmp_path: Path) -> None:

