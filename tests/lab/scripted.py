@@ -6,6 +6,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -50,6 +51,21 @@ def reply(status: int, body: object = b"", *headers: tuple[str, str]) -> bytes:
     if "content-type" not in given and not isinstance(body, bytes):
         lines.append("Content-Type: application/json")
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + content
+
+
+class Waits:
+    """Waits that take no time: the clock leaps over them, and `slept` holds how long they were."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+        self.leapt = 0.0
+
+    def now(self) -> float:
+        return time.monotonic() + self.leapt
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.leapt += seconds
 
 
 class Scripted:

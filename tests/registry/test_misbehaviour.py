@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.lab.registry import Given
-from tests.lab.scripted import Answered, Asked, Scripted, reply
+from tests.lab.scripted import Answered, Asked, Scripted, Waits, reply
 from updater.errors import RegistryError
 from updater.model.image import is_tag
 from updater.registry import client
 from updater.registry.client import Listing, LoginRefused, NotFound, Registry
+from updater.registry.host import Hosts
 from updater.transport.http import Http
 
 LOGIN = ("ci", "canary-password")
@@ -34,8 +35,9 @@ def page(*tags: str, link: str = "") -> bytes:
 @contextmanager
 def asking(script: Callable[[Asked], Answered], **options: object) -> Iterator[tuple[Registry, Scripted, list[float]]]:
     """Run a scripted registry and a client for it that does not wait between tries; its pauses are written down."""
-    pauses: list[float] = []
-    given: dict[str, object] = {"insecure": True, "sleep": pauses.append} | options
+    waits = Waits()
+    pauses = waits.slept
+    given: dict[str, object] = {"insecure": True, "sleep": waits.sleep, "hosts": Hosts(clock=waits.now)} | options
     with Scripted(script) as server, Http() as http:
         yield Registry(server.host, http=http, **given), server, pauses  # type: ignore[arg-type]
 

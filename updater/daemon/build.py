@@ -32,6 +32,7 @@ from updater.pipeline.find import Finder, policies_of
 from updater.pipeline.look import World
 from updater.registry.client import Registry
 from updater.registry.credentials.base import Place
+from updater.registry.host import Hosts
 from updater.secrets import SecretRef
 from updater.transport.http import Http
 from updater.transport.pace import Budget
@@ -80,7 +81,7 @@ def build(
     prepare(settings.data)
     clients: list[Http] = []
     closing: list[Database] = []
-    http = _once(partial(_http, clients))
+    http, hosts = _once(partial(_http, clients)), Hosts()
     words = None if everything else words_of(settings.items)
     policies = policies_of(settings.items)
     finder = _once(lambda _repo, _branch: Finder(words, partial(canonical, settings), policies))
@@ -96,8 +97,9 @@ def build(
             credentials=login.at(Place(host, partial(http, found.network))) if login else None,
             insecure=found.insecure,
             trusted_realms=found.trusted_realms,
-            concurrency=found.concurrency,
+            concurrency=found.concurrency if "concurrency" in found.model_fields_set else None,
             budget=Budget(found.rate, found.burst) if found.rate else None,
+            hosts=hosts,
             asked=partial(counting.asked, host),
         )
 

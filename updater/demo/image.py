@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -180,7 +181,7 @@ class _Push:
         self._authorization: str | None = None
         self._login = Login(
             urlsplit(url).netloc,
-            Sender(http, concurrency=1, budget=None, request_seconds=_PUSH_SECONDS),
+            Sender(http, turns=threading.BoundedSemaphore(1), budget=None, request_seconds=_PUSH_SECONDS),
             credentials=_Given(pair=login) if login else None,
             hosts=(url,),
             insecure=url.startswith("http:"),

@@ -6,21 +6,21 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 from __future__ import annotations
 
 import hashlib
-import json
+import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin
 
 from updater.errors import RegistryError
 from updater.model.image import DOCKER_HUB, is_digest, is_tag
-from updater.registry.challenge import next_link
 from updater.registry.credentials.base import Credentials
 from updater.registry.description import Description, Fetch, Known, Part, complete, describe, nothing_known
-from updater.registry.exchange import Exchange, NotFound, Question, address, origin
+from updater.registry.exchange import Exchange, NotFound, Question, address
 from updater.registry.greeting import Contact, Greeting, contact, greeting
+from updater.registry.host import CONCURRENCY, Hosts, Limit
+from updater.registry.listing import Listing, Told, at_home, following, read_page
 from updater.registry.login import Login, LoginRefused
 from updater.registry.sender import Asked, Sender
 from updater.transport.http import Answer, Http
@@ -52,22 +52,16 @@ MANIFEST_TYPES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The tags of one repository, in the registry's order. When the list is cut off, `why` says where and why."""
-
-    names: tuple[str, ...]
-    complete: bool = True
-    why: str = ""
-
-
 class Registry:
-    """One registry; shared by threads, at most `concurrency` of which have a request under way.
+    """One registry; shared by threads, a few of which have a request under way.
 
     host            its name in image references, `host[:port]`; a path after it is ignored here
     endpoint        the address to ask instead: a URL, or `host[:port][/path]`
     insecure        plain HTTP, also for its token service
     trusted_realms  other hosts `host[:port]` that may see the credentials at a token endpoint
+    concurrency     requests at a time; None: so many as all share who say no number for this address
+    budget          None: the built-in one of hosts that are known to throttle, which a mirror of them is not
+    hosts           what is known of hosts, and shared with other registries
     asked           is called for every request: tags, manifest, blob, referrer or token, and the status of the answer
     request_seconds, scan_seconds   total time for one request, and for one list with all its pages
     """
@@ -81,8 +75,9 @@ class Registry:
         credentials: Credentials | None = None,
         insecure: bool = False,
         trusted_realms: Iterable[str] = (),
-        concurrency: int = 4,
+        concurrency: int | None = None,
         budget: Budget | None = None,
+        hosts: Hosts | None = None,
         request_seconds: float = REQUEST_SECONDS,
         scan_seconds: float = SCAN_SECONDS,
         sleep: Callable[[float], object] = time.sleep,
@@ -90,12 +85,19 @@ class Registry:
         asked: Asked = lambda _endpoint, _code: None,
     ) -> None:
         self.host = host.partition("/")[0]
-        self.concurrency = concurrency
+        self.concurrency = concurrency or CONCURRENCY
         self._base = address(self.host, endpoint, insecure=insecure)
+        self._hosts = hosts or Hosts()
         self._http, self._scan_seconds, self._request_seconds = http, scan_seconds, request_seconds
         self._page = "" if self.host == DOCKER_HUB and endpoint is None else f"?n={PAGE_SIZE}"
         sender = Sender(
-            http, concurrency=concurrency, budget=budget, request_seconds=request_seconds, sleep=sleep, asked=asked
+            http,
+            turns=threading.BoundedSemaphore(concurrency) if concurrency else self._hosts.turns(self._base),
+            budget=budget or (self._hosts.budget(self.host) if endpoint is None else None),
+            request_seconds=request_seconds,
+            hosts=self._hosts,
+            sleep=sleep,
+            asked=asked,
         )
         self._login = Login(
             self.host,
@@ -123,6 +125,11 @@ class Registry:
         question = Question("greet", "GET", "", "application/json", PAGE_BYTES, self._deadline(), "ping")
         return greeting(self._exchange.alone(question, f"{self._base}/v2/"), self._login)
 
+    @property
+    def limit(self) -> Limit | None:
+        """How much may be pulled, as the registry said last; None where it never did."""
+        return self._hosts.at(self._base).limit
+
     def tags(self, repository: str) -> Listing:
         """List the tags of a repository; one request where the registry does not page and no token is due.
 
@@ -130,20 +137,26 @@ class Registry:
         """
         what = f"tags of {self.host}/{repository}"
         question = Question("tags", "GET", repository, "application/json", PAGE_BYTES, self._deadline(), "tags")
-        url = f"{self._base}/v2/{repository}/tags/list{self._page}"
+        url = first = f"{self._base}/v2/{repository}/tags/list{self._page}"
         names: dict[str, None] = {}
-        seen = {url}
+        told: dict[str, Told] = {}
+        seen, astray = {url}, False
         for _ in range(MAX_PAGES):
             answer = self._exchange.ask(question, url)
+            if 400 <= answer.status < 500 and (home := at_home(url, first)):
+                url, astray = home, True
+                answer = self._exchange.ask(question, url)
             self._exchange.expect(answer, what)
-            names.update(dict.fromkeys(filter(is_tag, _page(answer, what))))
+            page, more = read_page(answer, what)
+            names.update(dict.fromkeys(page))
+            told |= more
             if len(names) > MAX_TAGS:
                 return Listing(tuple(names)[:MAX_TAGS], complete=False, why=f"more than {MAX_TAGS} tags")
-            following, why = _following(answer, seen)
-            if following is None:
-                return Listing(tuple(names), complete=not why, why=why)
-            url = following
-            seen.add(url)
+            onward, why = following(answer, seen)
+            if onward is None:
+                return Listing(tuple(names), complete=not why, why=why, told=told)
+            seen.add(onward)
+            url = (astray and at_home(onward, first)) or onward
         return Listing(tuple(names), complete=False, why=f"more than {MAX_PAGES} pages")
 
     def digest(self, repository: str, reference: str) -> str:
@@ -209,7 +222,7 @@ class Registry:
                 raise NotFound(f"{what}: {self.host} lists none")
             self._exchange.expect(answer, what)
             yield answer
-            url, _ = _following(answer, seen)
+            url, _ = following(answer, seen)
 
     def _fetch(self, repository: str, deadline: float, blob_bytes: int = CONFIG_BYTES) -> Fetch:
         def fetch(part: Part, at: str) -> Answer:
@@ -229,37 +242,6 @@ class Registry:
 def _expect_reference(text: str) -> None:
     if not is_tag(text) and not is_digest(text):
         raise RegistryError(f"{text[:80]!r} is neither a tag nor a digest")
-
-
-def _following(answer: Answer, seen: Collection[str]) -> tuple[str | None, str]:
-    """Return the address of the next page; None at the end of the list, with the reason where it is cut off there."""
-    try:
-        given = next_link(answer.values("link"))
-        if given is None:
-            return None, ""
-        url = urljoin(answer.url, given).partition("#")[0]
-        foreign = origin(url) != origin(answer.url)
-    except ValueError as err:
-        return None, f"the next page cannot be read: {err}"
-    if foreign:
-        return None, "the next page is on another host, which was not asked"
-    return (None, "the pages lead in a circle") if url in seen else (url, "")
-
-
-def _page(answer: Answer, what: str) -> list[str]:
-    """Return the names of one page of a tag list. Raises RegistryError for anything that is not one."""
-    try:
-        page = json.loads(answer.body)
-    except (ValueError, RecursionError) as err:
-        kind = (answer.header("content-type") or "no content type")[:60]
-        raise RegistryError(
-            f"{what}: the answer ({kind}) is not JSON; is there a login page or proxy in between?"
-        ) from err
-    if isinstance(page, dict) and ("tags" in page or "name" in page) and "errors" not in page:
-        tags = page.get("tags") or []  # null or missing: no tags
-        if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags):
-            return tags
-    raise RegistryError(f"{what}: the answer is not a list of tags")
 
 
 def _same(digest: str, reference: str, what: str) -> str:
