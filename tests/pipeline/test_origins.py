@@ -110,7 +110,7 @@ def test_it_is_asked_for_once_whatever_changes_to_it(lab: Lab) -> None:
     assert lab.asked == INDEX
     person_commits(lab.folder / "git" / "fleet.git", {"b.yaml": lab.spell(pod("HOST/acme/api:1.0.0"))})
     lab.cycle(config, NOW + HOUR)
-    assert lab.asked == {"list": 1, "manifest": 1}
+    assert lab.asked == {"list": 1, "head": 1}
     assert list(linked(message(lab)).values()) == [LINKS]
 
 

@@ -42,9 +42,13 @@ class Memory:
 
 @dataclass(slots=True)
 class Facts:
-    """What is known of one image's tags and digests in this cycle, and what the registry turned out not to have."""
+    """What is known of one image's tags and digests in this cycle, and what the registry turned out not to have.
+
+    `listed` are the tags of which the list said more than the name.
+    """
 
     known: dict[str, Tag] = field(default_factory=dict)
+    listed: Mapping[str, Tag] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
 
 
@@ -99,7 +103,8 @@ class _Fetch:
         names = [name for name, needs in self.asked.items() if needs & remembered and not is_digest(name)]
         seen = self.memory.tags.seen(self.image.name, names) if names else {}
         for name, needs in self.asked.items():
-            tag = self.facts.known.get(name) or Tag(name, name if is_digest(name) else None)
+            tag = self.facts.known.get(name) or self.facts.listed.get(name)
+            tag = tag or Tag(name, name if is_digest(name) else None)
             if before := seen.get(name):
                 tag = replace(tag, first_seen=before.first_seen, first_digest=before.digest)
             try:
@@ -115,7 +120,7 @@ class _Fetch:
     def _answered(self, tag: Tag, needs: Needs) -> Tag:
         if is_digest(tag.name):
             return self._content(tag, tag.name, needs | Needs.DIGEST | Needs.SEEN)
-        if Needs.SEEN in needs and tag.first_digest is None:
+        if Needs.SEEN in needs and tag.first_digest is None and Needs.DIGEST not in tag.known:
             needs |= Needs.DIGEST  # noted once, so that a later move shows
         if Needs.DIGEST in needs:
             needs |= tag.known & CONTENT  # what was remembered is that of another digest, where the tag moved
@@ -123,12 +128,19 @@ class _Fetch:
             tag = replace(tag, digest=self.registry.digest(self.image.repository, tag.name))
         elif needs & CONTENT:
             # What is to be written is looked at afresh; of other tags, what we know of them serves, for no request.
-            remembered = None if Needs.DIGEST in needs else tag.digest or tag.first_digest
+            remembered = self._asked_anew(tag, needs) if Needs.DIGEST in needs else tag.digest or tag.first_digest
             tag = self._content(tag, remembered or tag.name, needs)
         if tag.first_digest is None and tag.digest:
             self.noted[tag.name] = tag.digest
             tag = replace(tag, first_digest=tag.digest)
         return replace(tag, known=tag.known | needs)
+
+    def _asked_anew(self, tag: Tag, needs: Needs) -> str | None:
+        """Return the digest of a tag now, where asking for it alone is likely to do: it is no pull, and tags stay."""
+        known = self._recall(tag.first_digest) if tag.first_digest else None
+        if known is None or not known.answers(created=Needs.CREATED in needs):
+            return None
+        return self.registry.digest(self.image.repository, tag.name)
 
     def _content(self, tag: Tag, reference: str, needs: Needs) -> Tag:
         """Describe a tag or a digest; content that is known costs nothing."""
@@ -139,7 +151,8 @@ class _Fetch:
             self.described[known.digest] = stored(known, self.first_seen.get(known.digest))
         if is_digest(tag.name):
             tag = replace(tag, first_seen=self.first_seen.get(known.digest) or self.now)
-        tag = replace(tag, digest=known.digest, created=known.created, platforms=known.platforms)
+        dated = known.created if known.asked_created else tag.created  # a list may have told it
+        tag = replace(tag, digest=known.digest, created=dated, platforms=known.platforms)
         return replace(tag, known=tag.known | needs)
 
     def _recall(self, digest: str) -> Description | None:

@@ -113,7 +113,7 @@ class Resolver:
             image = one.reference.image
             if not answer.asks:
                 continue
-            _, asked, _ = asks.setdefault(image.name, (image.bare, {}, self._facts.setdefault(image.name, Facts())))
+            _, asked, _ = asks.setdefault(image.name, (image.bare, {}, self._facts_of(image.name)))
             for name, needs in answer.asks.items():
                 asked[name] = asked.get(name, Needs(0)) | needs
         return left, asks, checks
@@ -152,6 +152,13 @@ class Resolver:
         never = bool(reference.unwritable)  # what we never wrote has no past with us
         return one.origin, reference.file, reference.image, reference.former, never, alone
 
+    def _facts_of(self, image: str) -> Facts:
+        if image not in self._facts:
+            found = self.scans[image]
+            tags = () if isinstance(found, RegistryError) else found.tags
+            self._facts[image] = Facts(listed={tag.name: tag for tag in tags if tag.digest})
+        return self._facts[image]
+
     def _keep(self, one: Owned, answer: Decision | RegistryError) -> None:
         assert one.item is not None
         key, past = self._key(one.item, one.reference), self._pasts.get(self._place(one))
@@ -165,7 +172,7 @@ class Resolver:
         found = self.scans[image.name]
         if isinstance(found, RegistryError):
             return found
-        facts = self._facts.setdefault(image.name, Facts())
+        facts = self._facts_of(image.name)
         window = state(item.windows, self.now)
         known = Known(
             facts.known,

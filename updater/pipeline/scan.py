@@ -9,8 +9,9 @@ from datetime import datetime
 
 from updater.errors import RegistryError
 from updater.model.image import ImageRef
-from updater.model.tag import Scan, Tag
+from updater.model.tag import Needs, Scan, Tag
 from updater.registry.client import Registry
+from updater.registry.listing import Told
 from updater.secrets import SecretError
 
 RegistryOf = Callable[[ImageRef], Registry]
@@ -44,7 +45,16 @@ def _tags(image: ImageRef, registry_of: RegistryOf, now: datetime) -> Scan | Reg
         return err
     except SecretError as err:
         return _unknown_login(image, err)
-    return Scan(image.name, tuple(map(Tag, listing.names)), now, listing.complete, listing.why)
+    tags = tuple(_tag(name, listing.told.get(name)) for name in listing.names)
+    return Scan(image.name, tags, now, listing.complete, listing.why)
+
+
+def _tag(name: str, told: Told | None) -> Tag:
+    """Return a tag with what the list says of it: that is as fresh as the list, and costs no request."""
+    if told is None:
+        return Tag(name)
+    known = Needs.NAMES | Needs.DIGEST | (Needs.CREATED if told.created else Needs(0))
+    return Tag(name, told.digest, told.created, known=known)
 
 
 def _unknown_login(image: ImageRef, err: SecretError) -> RegistryError:
