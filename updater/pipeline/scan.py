@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
+from types import TracebackType
+from typing import Self
 
 from updater.errors import RegistryError
 from updater.model.image import ImageRef
@@ -18,24 +21,68 @@ RegistryOf = Callable[[ImageRef], Registry]
 Scans = dict[str, Scan | RegistryError]
 
 
-def scan(
-    images: Iterable[ImageRef], registry_of: RegistryOf, now: datetime, done: Callable[[], None] = lambda: None
-) -> Scans:
-    """List the tags of every image, each once; a registry that fails fails only for its own images."""
-    hosts: dict[str, dict[str, ImageRef]] = {}
-    for image in images:
-        hosts.setdefault(image.registry, {})[image.name] = image.bare
-    found: Scans = {}
-    with ExitStack() as pools:
-        running: dict[str, Future[Scan | RegistryError]] = {}
-        for names in hosts.values():
-            workers = min(len(names), _concurrency(next(iter(names.values())), registry_of))
-            pool = pools.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="scan"))
-            running |= {name: pool.submit(_tags, image, registry_of, now) for name, image in names.items()}
-        for name, future in running.items():
-            found[name] = future.result()
-            done()
-    return found
+class Listing:
+    """Lists that are on their way: each image once, a few at a time within a registry; shared by threads.
+
+    A registry that fails fails only for its own images, and one that is slow keeps only those waiting who ask for them.
+    A context manager.
+    """
+
+    def __init__(self, registry_of: RegistryOf, now: datetime) -> None:
+        self._registry_of, self._now = registry_of, now
+        self._changed = threading.Condition(threading.RLock())  # a list that is there at once is noted by who asked
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._running: dict[str, Future[Scan | RegistryError]] = {}
+        self._left: dict[str, int] = {}  # lists that are not there yet, by registry
+        self._closing = ExitStack()
+
+    def ask(self, images: Iterable[ImageRef]) -> None:
+        """Begin with those that were not asked for yet."""
+        with self._changed:
+            for image in images:
+                if image.name not in self._running:
+                    self._begin(image.bare)
+
+    def _begin(self, image: ImageRef) -> None:
+        host = image.registry
+        if host not in self._pools:
+            pool = ThreadPoolExecutor(_concurrency(image, self._registry_of), thread_name_prefix="scan")
+            self._pools[host] = self._closing.enter_context(pool)
+        self._left[host] = self._left.get(host, 0) + 1
+        self._running[image.name] = self._pools[host].submit(_tags, image, self._registry_of, self._now)
+        self._running[image.name].add_done_callback(lambda _: self._came(host))
+
+    def _came(self, host: str) -> None:
+        with self._changed:
+            self._left[host] -= 1
+            if not self._left[host]:
+                self._changed.notify_all()
+
+    def get(self, images: Collection[ImageRef], done: Callable[[int, int], object]) -> Scans:
+        """Return the lists of these images, by name, when they are all there; `done` is told how many of them are."""
+        self.ask(images)
+        found: Scans = {}
+        for image in images:
+            found[image.name] = self._running[image.name].result()
+            done(len(found), len(images))
+        return found
+
+    def ready(self, hosts: Collection[str], patience: float) -> set[str]:
+        """Return the registries all of whose lists are there: all of them, or after so many seconds at least one."""
+
+        def there() -> set[str]:
+            return {host for host in hosts if not self._left.get(host)}
+
+        with self._changed:
+            self._changed.wait_for(lambda: len(there()) == len(hosts), patience)
+            self._changed.wait_for(there)
+            return there()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
+        self._closing.close()
 
 
 def _tags(image: ImageRef, registry_of: RegistryOf, now: datetime) -> Scan | RegistryError:

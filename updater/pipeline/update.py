@@ -1,17 +1,19 @@
 """Loop one, whole: what Git says, what the registries have, one decision a value, one commit a branch.
 
     references = find(tree)            # what Git says now
-    scans = scan(wanted)               # what the registries have
+    scans = listing.get(wanted)        # what the registries have
     decisions = decide(...)            # pure
     changes = edit(...)                # pure, only the bytes of the references
     commit(changes)                    # compare-and-swap push
 
-A rejected push runs the last four lines again on the new head; nothing is rebased, merged or forced.
+A rejected push runs the last four lines again on the new head; nothing is rebased, merged or forced. The last four run
+again, too, for registries that were slow: what the others have is committed before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -54,12 +56,13 @@ from updater.pipeline.look import (
 from updater.pipeline.propose import Intent, forge_failure, idle, propose
 from updater.pipeline.report import Cause, Failure, Landed, Outcome, Report, Row, Written, held
 from updater.pipeline.resolve import Resolver, mirror_of, spelling
-from updater.pipeline.scan import Scans, scan
+from updater.pipeline.scan import Listing
 from updater.pipeline.trail import DEPTH
 from updater.pipeline.ways import by_way, collected, group_at, way_to
 from updater.registry.client import LoginRefused, NotFound
 from updater.secrets import SecretError
 
+TOGETHER = 2.0  # seconds that one commit for all is worth: a registry that takes longer gets its own
 REPOSITORIES_AT_ONCE = 4  # each is a few child processes
 NEWS = timedelta(days=30)  # what was committed longer ago is no news; events are known for longer than that
 
@@ -108,6 +111,9 @@ class _Cycle:
     ) -> None:
         self.world, self.due, self.now, self.write, self.progress = world, due, now, write, progress
         self.patient = patient
+        self.listing = Listing(world.registry_of, now)
+        self.listed: set[str] = set()  # images whose list was learnt
+        self.learning = threading.Lock()
         self.report = Report()
         self.unread: dict[str, Failure] = {}  # items, and why a branch that they look at could not be read
         self.memory = world.memory()
@@ -118,20 +124,49 @@ class _Cycle:
         self._decided: dict[int, tuple[Checkout, list[Row]]] = {}  # what was seen and is decided, by its id
 
     def run(self) -> Report:
-        """Look, scan, decide; then write each branch on its own."""
-        with ThreadPoolExecutor(1, thread_name_prefix="list") as pool:
-            ahead = pool.submit(self._list, self._certain())  # what is asked whatever Git says, while it says it
+        """Look, list, decide; then write each branch on its own."""
+        with self.listing:
+            self.listing.ask(self._certain())  # what is asked whatever Git says, while it says it
             checkouts = self._look()
-            self._scan([owned for checkout in checkouts for owned in checkout.owned], ahead.result())
+            for n, due in enumerate(self._waves()):
+                self.due = due
+                self._decided.clear()  # about what others are due
+                checkouts = [self._again(checkout) for checkout in checkouts] if n else checkouts
+                self._go_on(checkouts)
+        self._fail_images(checkouts)
+        self._use_up()
+        return self.report
+
+    def _waves(self) -> Iterator[dict[str, Item]]:
+        """Yield the items that are due: all at once, or those first whose registries answered within TOGETHER.
+
+        What names no image, or needs no list, goes with the others of its registry, else with the last.
+        """
+        left, hosts = dict(self.due), {image.registry for image in self._certain()}
+        while self.write and len(hosts) > 1:
+            ready = self.listing.ready(hosts, TOGETHER)
+            if ready == hosts:
+                break
+            hosts -= ready
+            some = {name: item for name, item in left.items() if item.exact and item.exact.registry in ready}
+            left = {name: item for name, item in left.items() if name not in some}
+            yield some
+        yield left
+
+    def _again(self, checkout: Checkout) -> Checkout:
+        """Return what Git says now; where that cannot be read, whoever writes there is told."""
+        with suppress(*UNREACHED):
+            return self._look_at(checkout.branch)
+        return checkout
+
+    def _go_on(self, checkouts: Sequence[Checkout]) -> None:
+        self._scan([owned for checkout in checkouts for owned in checkout.owned])
         self._decide(checkouts)
         with ThreadPoolExecutor(REPOSITORIES_AT_ONCE, thread_name_prefix="write") as pool:
             for plans in pool.map(self._settle, checkouts):
                 for plan, written in plans:
                     self._take(plan, written)
-        self._fail_images(checkouts)
         self._unreferenced()
-        self._use_up()
-        return self.report
 
     def _look(self) -> list[Checkout]:
         concerned = {i.repository for i in self.due.values()}
@@ -194,22 +229,20 @@ class _Cycle:
         due = (item for item in self.due.values() if item.exact and not item.suspend)
         return [item.exact for item in due if item.exact and Needs.NAMES in item.rule.policy.needs]
 
-    def _list(self, images: Sequence[ImageRef]) -> Scans:
-        done = iter(range(1, len(images) + 1))
-        count = len({image.name for image in images})
-        return scan(images, self.world.registry_of, self.now, lambda: self.progress("images", next(done), count))
-
-    def _scan(self, owned: Sequence[Owned], ahead: Scans) -> None:
-        """List what Git mentions beside the images that were listed already; nobody needs those it does not mention."""
+    def _scan(self, owned: Sequence[Owned]) -> None:
+        """List what Git mentions; nobody needs images that it does not mention."""
         asked = wanted(self.due.values(), owned)
         listed = [image for image, needs in asked.values() if Needs.NAMES in needs]
-        found = {**ahead, **self._list([image for image in listed if image.name not in ahead])}
-        scans = {image.name: found[image.name] for image in listed}
-        believed = self.memory.tags.learn(
-            [found for found in scans.values() if isinstance(found, Scan)], self.now, write=self.write
-        )
+        scans = self.listing.get(listed, partial(self.progress, "images"))
         nobody_asked = {name: Scan(name, (), self.now) for name in asked}  # complete: their names are not needed
-        self.resolver.scans.update({**nobody_asked, **scans, **believed})
+        with self.learning:  # several branches may ask for what appeared there
+            news = {name: found for name, found in scans.items() if name not in self.listed}
+            believed = self.memory.tags.learn(
+                [found for found in news.values() if isinstance(found, Scan)], self.now, write=self.write
+            )
+            known = {name: found for name, found in self.resolver.scans.items() if name in self.listed}
+            self.listed |= news.keys()
+            self.resolver.scans.update({**nobody_asked, **known, **news, **believed})
         for image in listed:
             one = self.resolver.scans[image.name]
             if isinstance(one, Scan) and not (one.complete and one.tags):
@@ -323,7 +356,7 @@ class _Cycle:
         ):
             self._catch_up(checkout)
         if id(checkout) not in self._decided:  # what appeared on a newer head
-            self._scan([one for one in checkout.owned if one.reference.image.name not in self.resolver.scans], {})
+            self._scan([one for one in checkout.owned if one.reference.image.name not in self.resolver.scans])
             self._decide([checkout], locked=True)
         said = self.memory.holds.read(self.now)  # also what a person said while the registries answered
         told = by_way(self.world, checkout, self._rows(checkout))

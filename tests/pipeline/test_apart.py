@@ -1,0 +1,107 @@
+"""A registry that is slow, down or angry keeps nobody else waiting: the others' updates are committed meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.test_run import QUICK, running
+from tests.lab.git import git
+from tests.lab.loop import NOW
+from tests.lab.path import WholePath, commits, head, manifest
+from tests.lab.scripted import Answered, Asked, Scripted, reply
+from updater.config.load import load
+from updater.daemon.build import build
+from updater.model.commit import Commit
+from updater.pipeline import update as loop
+from updater.pipeline.report import Report
+from updater.pipeline.update import update
+
+PATIENCE = 30.0  # seconds for one thing to happen
+
+
+class Three:
+    """Three registries of one image each, all mentioned in one repository: a good one, a slow one and an angry one.
+
+    The slow one answers when it is let; `asked` is set when it was asked.
+    """
+
+    def __init__(self, path: WholePath, closing: ExitStack) -> None:
+        self.path, self.asked, self.let = path, threading.Event(), threading.Event()
+        self.angry = closing.enter_context(Scripted(lambda _: reply(429, {}, ("Retry-After", "600"))))
+        self.slow = closing.enter_context(Scripted(self._slowly))
+        closing.callback(self.let.set)
+        path.push("acme/api", "1.0.0")
+        path.push("acme/api", "1.1.0")
+        hosts = [path.registry.host, self.slow.host, self.angry.host]
+        files = {f"{n}.yaml": manifest(f"{host}/acme/api", "1.0.0") for n, host in enumerate(hosts)}
+        self.fleet = path.create("fleet", files)
+        self.base = head(self.fleet)
+        blind = {"platforms": [], "moved_tag": "follow"} | QUICK
+        entries = [{"image": f"{host}/acme/api", "name": f"api{n}"} | blind for n, host in enumerate(hosts)]
+        path.configure(entries, registries=[{"host": host, "insecure": True} for host in hosts])
+
+    def _slowly(self, asked: Asked) -> Answered:
+        self.asked.set()
+        self.let.wait(PATIENCE)
+        return reply(200, {"name": "acme/api", "tags": ["1.0.0", "1.2.0"]})
+
+    def changed(self) -> list[str]:
+        """The files that changed, the commits apart by a line of their own."""
+        return [git(self.fleet, "show", "--format=", "--name-only", one) for one in commits(self.fleet, self.base)]
+
+
+@contextmanager
+def three(folder: Path) -> Iterator[Three]:
+    with WholePath.embedded(folder) as path, ExitStack() as closing:
+        yield Three(path, closing)
+
+
+def test_one_cycle_commits_what_the_others_have_before_the_slow_one_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "TOGETHER", 0.05)
+    with three(tmp_path) as those, build(load(those.path.config, {})) as world:
+        pushed: list[tuple[Commit, bool]] = []
+
+        def note(commit: Commit) -> None:
+            pushed.append((commit, those.let.is_set()))
+            those.let.set()
+
+        world.pushed = note
+        report: list[Report] = []
+        cycle = threading.Thread(target=lambda: report.append(update(world, world.settings.items, NOW)))
+        cycle.start()
+        cycle.join(PATIENCE)
+        assert [late for _, late in pushed] == [False, True], "the slow one was let only when the first had landed"
+        assert sorted(those.changed()) == ["0.yaml", "1.yaml"]
+        outcomes = {row.item.name: row.outcome.value for row in report[0].rows}
+        assert outcomes == {"api0": "updated", "api1": "updated", "api2": "failed"}
+        assert [failure.what for failure in report[0].failures] == [f"image {those.angry.host}/acme/api"]
+        assert report[0].failures[0].retry_at is not None
+
+
+def test_one_commit_tells_of_all_whose_registries_answer_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "TOGETHER", PATIENCE)
+    with three(tmp_path) as those, build(load(those.path.config, {})) as world:
+        those.let.set()
+        update(world, world.settings.items, NOW)
+        assert those.changed() == ["0.yaml\n1.yaml"]
+
+
+def test_the_daemon_commits_what_the_others_have_before_the_slow_one_answers(tmp_path: Path) -> None:
+    with three(tmp_path) as those, running(those.path) as daemon:
+        assert those.asked.wait(PATIENCE)
+        assert daemon.wait("committed")["changes"][0].startswith(those.path.registry.host)
+        assert those.changed() == ["0.yaml"]
+        those.let.set()
+        daemon.wait("committed")
+        assert sorted(those.changed()) == ["0.yaml", "1.yaml"]
+        assert len(those.angry.requests) == 1
+        assert daemon.stop() == 0
