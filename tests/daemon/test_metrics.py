@@ -44,7 +44,7 @@ NAMES = {
     "updater_build_info", "updater_config_last_reload_successful", "updater_images", "updater_update_available",
     "updater_decisions", "updater_registry_requests", "updater_scan_last_success_timestamp_seconds", "updater_commits",
     "updater_push_conflicts", "updater_delay_seconds", "updater_outbox_messages", "updater_outbox_oldest_seconds",
-    "updater_state_readable",
+    "updater_state_readable", "updater_registry_ratelimit_remaining",
 }  # fmt: skip
 """The names of the contract, counters without `_total` as the parser has them, and one for a state that is broken."""
 CANARY = "canary-e2f7a1930c5b48d6"

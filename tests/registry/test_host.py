@@ -17,6 +17,7 @@ from tests.lab.scripted import Answered, Asked, Scripted, Waits, reply
 from updater.daemon.build import build
 from updater.errors import RegistryError
 from updater.model.image import ImageRef
+from updater.pipeline.scan import limits
 from updater.registry.client import Registry
 from updater.registry.host import BUDGETS, MAX_HOSTS, Hosts, Limit, read_limit
 from updater.transport.http import Answer, Http
@@ -306,9 +307,11 @@ def test_what_remains_is_known_after_an_answer_also_after_one_that_refuses(guest
                     reply(429, {}, ("RateLimit-Remaining", "0;w=60"), ("Retry-After", "600"))])  # fmt: skip
     registry = guest.at(guest.serve(lambda _: next(answers)))
     assert registry.limit is None
+    assert limits([ImageRef.parse("x.example.com/team/app")], lambda _: registry) == {}
     registry.digest("team/app", "1")
     registry.tags("team/app")
     assert registry.limit is not None
     assert registry.limit.remaining == 5
+    assert limits([ImageRef.parse("x.example.com/team/app")], lambda _: registry) == {"x.example.com": registry.limit}
     guest.refused(registry)
     assert registry.limit.remaining == 0

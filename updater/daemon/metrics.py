@@ -19,6 +19,7 @@ from updater.model.commit import Commit
 from updater.model.decision import Reason
 from updater.model.event import Event, Kind
 from updater.pipeline.report import Outcome
+from updater.pipeline.scan import limits
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -228,6 +229,10 @@ class _Figures:
         scanned = {(host,): at for host, at in sorted(self._metrics.scanned(items, desk).items())}
         words = "When a registry last answered what it was asked about an image; 0: never"
         yield _gauge("updater_scan_last_success_timestamp_seconds", words, ["registry"], scanned)
+        told = limits((item.exact for item in items if item.exact), desk.world.registry_of)
+        words = "Pulls that a registry said remain; absent where it says nothing of that"
+        left = {(host,): float(limit.remaining) for host, limit in sorted(told.items())}
+        yield _gauge("updater_registry_ratelimit_remaining", words, ["registry"], left)
         yield from self._metrics.counted(one.name for one in desk.settings.repositories)
         yield from self._outbox()
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from updater.config.repositories import RepositorySettings
 from updater.config.settings import registry_for
 from updater.errors import ForgeError, UpdaterError
-from updater.model.image import ImageRef
+from updater.model.image import DOCKER_HUB, ImageRef
 from updater.model.tag import Needs
 from updater.pipeline.look import LOCK_WAIT, UNREACHED, Progress, World, branches, look, no_progress
 from updater.pipeline.update import wanted
@@ -148,6 +148,10 @@ def _registry(world: World, host: str, images: Sequence[ImageRef], now: datetime
     yield _greeted(subject, greeting, contact.address, logged_in=logged_in)
     with ThreadPoolExecutor(registry.concurrency, thread_name_prefix="doctor") as pool:
         yield from pool.map(lambda image: _listed(world, image), images)
+    if (limit := registry.limit) is not None:
+        whose = f", counted for {limit.source}" if limit.source else ""
+        said = f"{limit.remaining} of {limit.total or 'some'} pulls are left{whose}"
+        yield Finding(subject, "rate limit", True, said, "log in for a higher limit" if limit.low else "")
 
 
 def _contact(subject: str, contact: Contact, now: datetime) -> Iterator[Finding]:
@@ -187,6 +191,8 @@ def _listed(world: World, image: ImageRef) -> Finding:
     try:
         registry: Registry = world.registry_of(image)
         listing = registry.tags(image.repository)
+        if image.registry == DOCKER_HUB and registry.limit is None and listing.names:
+            registry.digest(image.repository, listing.names[0])  # HEAD is no pull, and tells how many are left
     except LoginRefused as err:
         advice = "give credentials for it in registries" if "none is configured" in str(err) else ""
         return _failed(subject, "login", err, advice)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from updater.errors import RegistryError
+from updater.errors import RegistryError, UpdaterError
 from updater.model.image import ImageRef
 from updater.model.tag import Needs, Scan, Tag
 from updater.registry.client import Registry
+from updater.registry.host import Limit
 from updater.registry.listing import Told
 from updater.secrets import SecretError
 
@@ -83,6 +84,19 @@ class Listing:
 
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
         self._closing.close()
+
+
+def limits(images: Iterable[ImageRef], registry_of: RegistryOf) -> dict[str, Limit]:
+    """Return how much may be pulled, by registry, of those that have said it; nobody is asked."""
+    first: dict[str, ImageRef] = {}
+    for image in images:
+        first.setdefault(image.registry, image)
+    found: dict[str, Limit] = {}
+    for host, image in first.items():
+        with suppress(UpdaterError):  # it is said elsewhere why it cannot be asked
+            if (limit := registry_of(image).limit) is not None:
+                found[host] = limit
+    return found
 
 
 def _tags(image: ImageRef, registry_of: RegistryOf, now: datetime) -> Scan | RegistryError:

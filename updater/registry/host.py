@@ -58,6 +58,11 @@ class Limit:
     source: str
     at: datetime
 
+    @property
+    def low(self) -> bool:
+        """Whether less than a tenth is left."""
+        return self.total is not None and 10 * self.remaining < self.total
+
 
 def read_limit(answer: Answer, now: datetime) -> Limit | None:
     """Read `ratelimit-limit`, `ratelimit-remaining` and `docker-ratelimit-source`; None where nothing usable is told.

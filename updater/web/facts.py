@@ -20,6 +20,8 @@ from updater.model.event import Kind
 from updater.model.health import Health
 from updater.model.sync import SyncStatus
 from updater.pipeline.look import branches
+from updater.pipeline.scan import limits
+from updater.registry.host import BUDGETS
 from updater.store.chronicle import Chronicle
 from updater.store.journal import Journal
 from updater.store.outbox import Letter, Outbox, State
@@ -168,17 +170,21 @@ def _registries(desk: Desk, polls: Mapping[str, Poll]) -> list[Registry]:
     for item in desk.settings.items:
         hosts.setdefault(host_of(item), []).append(item)
     found = []
+    told = limits((item.exact for item in desk.settings.items if item.exact), desk.world.registry_of)
     for host, items in sorted(hosts.items()):
         mine = [polls[item.name] for item in items if item.name in polls]
         failing = [poll for poll in mine if poll.outcome == FAILED]
         exact = next((item.exact for item in items if item.exact), None)
-        budget = registry_for(desk.settings, host, exact.repository if exact else "")
+        entry = registry_for(desk.settings, host, exact.repository if exact else "")
+        usual = None if entry.endpoint else BUDGETS.get(host)
+        rate, burst = (entry.rate, entry.burst) if entry.rate else usual or (None, None)
+        limit = told.get(host)
         shared = next((poll for poll in failing if poll.failing and f"registry={host}" in poll.failing), None)
         found.append(
             Registry(
-                host=host, images=len(items), failing=len(failing), rate=budget.rate,
+                host=host, images=len(items), failing=len(failing), rate=rate,
                 why=plain((shared or failing[0]).reason) if failing else "",
-                burst=budget.burst if budget.rate else None,
+                burst=burst, pulls_left=limit.remaining if limit else None, pulls_limit=limit.total if limit else None,
                 last_success=max((poll.at for poll in mine if not poll.failures), default=None),
             )
         )  # fmt: skip

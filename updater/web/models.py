@@ -135,7 +135,10 @@ class ImageDetail(Image):
 
 
 class Registry(Fact):
-    """One registry: whether it answers, and how much may be asked of it."""
+    """One registry: whether it answers, and how much may be asked of it.
+
+    pulls_left, pulls_limit  what it said last of pulls, None where it said nothing; Docker Hub does
+    """
 
     host: str
     images: int
@@ -144,6 +147,8 @@ class Registry(Fact):
     rate: float | None
     burst: int | None
     last_success: datetime | None
+    pulls_left: int | None
+    pulls_limit: int | None
 
 
 class Repository(Fact):
