@@ -105,3 +105,31 @@ def test_the_daemon_commits_what_the_others_have_before_the_slow_one_answers(tmp
         assert sorted(those.changed()) == ["0.yaml", "1.yaml"]
         assert len(those.angry.requests) == 1
         assert daemon.stop() == 0
+
+
+def test_what_was_known_stays_with_its_age_when_a_registry_fails_and_nothing_is_decided_by_it(tmp_path: Path) -> None:
+    """A cycle found an update that a window held; then the registry is down."""
+    answers = {"tags": reply(200, {"name": "acme/api", "tags": ["1.0.0", "1.1.0"]})}
+    with WholePath.embedded(tmp_path) as path, Scripted(lambda _: answers["tags"]) as server:
+        image = f"{server.host}/acme/api"
+        fleet = path.create("fleet", {"a.yaml": manifest(image, "1.0.0")})
+        always = {"kind": "deny", "schedule": "* * * * *", "duration": "1h"}
+        entry = {"image": image, "name": "api", "platforms": [], "moved_tag": "follow", "windows": [always]}
+        path.configure([entry], registries=[{"host": server.host, "insecure": True}])
+        assert path.run("once", "--json").json["images"][0]["reason"] == "window_closed"
+        base = head(fleet)
+        answers["tags"] = reply(404, {})
+        path.configure([entry | {"windows": []}], registries=[{"host": server.host, "insecure": True}])
+        ages = set()
+        for command in (("once",), ("check",), ("once",), ("check",)):
+            ran = path.run(*command, "--json")
+            [row] = ran.json["images"]
+            assert (ran.code, row["outcome"], row["newest"], row["target"]) == (1, "failed", "1.1.0", None)
+            known = row["known"]
+            assert (known["outcome"], known["newest"], known["reason"]) == ("held", "1.1.0", "window_closed")
+            assert "before that, at 20" in row["why"]
+            ages.add(known["at"])
+        assert len(ages) == 1, "it is as old as the look that found it"
+        told = path.run("explain", "api", "--json").json["images"][0]["decisions"][0]
+        assert (told["outcome"], told["known"]["newest"]) == ("failed", "1.1.0")
+        assert head(fleet) == base

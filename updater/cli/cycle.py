@@ -43,7 +43,8 @@ def check(
 def _cycle(ctx: typer.Context, name: str | None, config: Config, *, write: bool) -> Report:
     from updater.cli.show import progress
     from updater.daemon.build import build, prepare
-    from updater.daemon.remember import open_state
+    from updater.daemon.remember import known_before, open_state
+    from updater.pipeline.report import remembered
     from updater.pipeline.update import update
 
     settings = load(ctx, config, here=not write)
@@ -53,10 +54,12 @@ def _cycle(ctx: typer.Context, name: str | None, config: Config, *, write: bool)
     now = datetime.now(UTC)
     prepare(settings.data)
     with closing(open_state(settings)) as database, build(settings, database=database) as world:
+        before = known_before(database)
         with progress() as shown:
             report = update(world, items, now, write=write, progress=shown)
         if write:
             _tell(settings, database, world, report, now, limits=ctx.obj.limits)
+    remembered(report, before)
     return report
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,13 +33,18 @@ def explain(
     Shows every tag with its verdict and why, the decision, and every place in Git that mentions the image.
     """
     from updater.cli.show import failures, progress
-    from updater.daemon.build import build
+    from updater.daemon.build import build, prepare
+    from updater.daemon.remember import known_before, open_state
+    from updater.pipeline.report import remembered
     from updater.pipeline.update import update
 
     settings = load(ctx, config)
     items = choose(settings.items, name)
-    with build(settings) as world, progress() as shown:
+    prepare(settings.data)
+    with closing(open_state(settings)) as database, build(settings, database=database) as world, progress() as shown:
+        before = known_before(database)
         report = update(world, items, datetime.now(UTC), write=False, progress=shown)
+    remembered(report, before)
     if json:
         print_json({"images": [_explained(i, report) for i in items], "failures": report.as_json()["failures"]})
     else:
@@ -72,6 +78,7 @@ def _explained(item: Item, report: Report) -> dict[str, Any]:
             "tags": tags_json(rows[0].decision.verdicts) if rows[0].decision else [],
             "references": [row.place() for row in rows if row.reference],
         }
+        | ({"known": rows[0].before.as_json()} if rows[0].before else {})
         for image, rows in _decided(item, report).items()
     ]
     return {"name": item.name, "image": item.image, "policy": item.rule.policy.words, "decisions": decisions}

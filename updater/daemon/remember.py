@@ -6,13 +6,13 @@ from collections.abc import Callable
 from datetime import datetime
 
 from updater.config.settings import Settings
-from updater.pipeline.report import Report
+from updater.pipeline.report import Before, Report, before_of
 from updater.pipeline.route import remind, route
 from updater.pipeline.tell import addressed, commits, configuration, expired, polls_of, subjects_of, tell
 from updater.secrets import SecretRef
 from updater.store.database import Database
 from updater.store.journal import Journal, Standing, Writing
-from updater.store.polls import Poll
+from updater.store.polls import Poll, Polls
 
 
 def open_state(settings: Settings) -> Database:
@@ -23,6 +23,12 @@ def open_state(settings: Settings) -> Database:
 def state_url(settings: Settings) -> str:
     """Return the SQLAlchemy URL of the state. Raises SecretError."""
     return settings.state.resolve() if isinstance(settings.state, SecretRef) else settings.state
+
+
+def known_before(database: Database) -> dict[str, Before]:
+    """Return what the last look that found out had found, by item. Raises StoreError."""
+    polls = Polls(database).read()
+    return {name: known for name, poll in polls.items() if (known := before_of(poll.at, poll.document))}
 
 
 def remember(settings: Settings, journal: Journal, report: Report, now: datetime) -> dict[str, Poll]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -17,6 +17,7 @@ from updater.model.event import Kind, Subject
 from updater.model.pull_request import PullRequest
 from updater.secrets import redact
 
+FOUND_AT = "found_at"  # in what is stored of a look, where later ones failed
 MAX_PLACES = 50  # of one item that are remembered
 
 
@@ -51,6 +52,29 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """What the last look that found out had found of an item, and when: shown beside a failure, and nothing else."""
+
+    at: datetime
+    outcome: str
+    current: str | None
+    target: str | None
+    newest: str | None
+    reason: str
+
+    @property
+    def words(self) -> str:
+        """What it was, in one line."""
+        newest = f", newest {self.newest}" if self.newest else ""
+        wanted = f", {self.current} -> {self.target}" if self.target else ""
+        return f"before that, at {self.at:%Y-%m-%d %H:%M:%S} UTC: {self.outcome}{wanted}{newest}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as `known` of a row that failed."""
+        return asdict(self) | {"at": self.at.isoformat()}
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One reference, or one item without any; `reason` is a word of the contract, or an error in words.
 
@@ -69,6 +93,7 @@ class Row:
     reference: Reference | None = None
     decision: Decision | None = None
     cause: Cause | None = None
+    before: Before | None = None
 
     def place(self) -> dict[str, Any]:
         """Return the row of one reference."""
@@ -199,6 +224,36 @@ def spelled(rows: list[Row]) -> str:
     return json.dumps(found | {"references": found["references"][:MAX_PLACES], "places": len(found["references"])})
 
 
+def remembered(report: Report, before: Mapping[str, Before]) -> None:
+    """Add to what failed what was known of it before; nothing was decided by that."""
+    report.rows = [
+        replace(row, before=known, newest=row.newest or known.newest, why=f"{row.why} ({known.words})")
+        if row.outcome is Outcome.FAILED and row.cause is not None and (known := before.get(row.item.name))
+        else row
+        for row in report.rows
+    ]
+
+
+def before_of(at: datetime, document: str | None) -> Before | None:
+    """Read what was stored of a look by `spelled`; None where nobody can."""
+    try:
+        found = json.loads(document or "")
+        told = {name: found.get(name) for name in ("current", "target", "newest")}
+        since = datetime.fromisoformat(found[FOUND_AT]) if FOUND_AT in found else at
+        return Before(since, str(found["outcome"]), reason=str(found["reason"]), **told)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
+
+
+def kept(at: datetime, document: str | None) -> str | None:
+    """Return what was stored of a look for as long as the next ones fail: with when it was found."""
+    try:
+        found = json.loads(document or "")
+        return json.dumps({FOUND_AT: at.isoformat(), **found})
+    except (ValueError, TypeError):
+        return document
+
+
 def unique(failures: Iterable[Failure]) -> list[Failure]:
     """Return every failure once, in the order of their first mention."""
     return list(dict.fromkeys(failures))
@@ -227,4 +282,4 @@ def _image(rows: list[Row]) -> dict[str, Any]:
         "reason": redact(first.reason),
         "why": redact(first.why),
         "references": [row.place() for row in rows if row.reference is not None],
-    }
+    } | ({"known": first.before.as_json()} if first.before else {})

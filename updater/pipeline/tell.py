@@ -23,7 +23,7 @@ from updater.messages.proposals import MAX_TITLE, proposed
 from updater.model.decision import Hold, Reason, Update
 from updater.model.event import ENDS, Event, Kind, Spot, Subject
 from updater.model.pull_request import State
-from updater.pipeline.report import Cause, Landed, Outcome, Proposed, Report, Row, spelled, weightiest
+from updater.pipeline.report import Cause, Landed, Outcome, Proposed, Report, Row, kept, spelled, weightiest
 from updater.secrets import redact
 from updater.store.journal import Condition, Post, Standing, Writing
 from updater.store.polls import Poll
@@ -57,7 +57,7 @@ def polls_of(report: Report, before: Mapping[str, Poll], now: datetime) -> dict[
         retry = [f.retry_at for f in report.failures if f.retry_at and f.what == f"image {_image(first)}"]
         failing = first.cause.key if first.cause and first.cause.topic != REPOSITORY else None
         reason, looked = redact(first.reason), first.cause is None or (last is not None and last.looked)
-        seen = spelled(rows) if first.cause is None else (last.document if last else None)
+        seen = spelled(rows) if first.cause is None else (kept(last.at, last.document) if last else None)
         found[name] = Poll(
             name, now, failures, max(retry, default=None), first.outcome.value, reason, failing, looked, seen
         )

@@ -15,6 +15,7 @@ from updater.model.image import is_tag
 from updater.model.people import People
 from updater.model.tag import Needs, Tag
 from updater.pipeline.find import matches
+from updater.pipeline.report import Before, before_of
 from updater.policies.choose import Judgement, judge
 from updater.store.chronicle import Chronicle
 from updater.store.descriptions import Descriptions
@@ -146,16 +147,16 @@ class _Row:
             last_check=poll.at if poll else None,
             next_check=self.next.replace(microsecond=0) if self.next else None,
             failures=poll.failures if poll else 0,
-            stale=_stale(failed=failed, late=late, found=bool(found)),
+            stale=_stale(before_of(poll.at, poll.document) if failed and poll else None, late=late),
             places=int(found.get("places", len(found.get("references", ())))),
             registry=host_of(item),
             last_commit=self.commit,
         )
 
 
-def _stale(*, failed: bool, late: bool, found: bool) -> str:
-    if failed and found:
-        return "the last look failed: this is what the one before it found"
+def _stale(before: Before | None, *, late: bool) -> str:
+    if before is not None:
+        return f"the last look failed: this is what the one at {before.at:%Y-%m-%d %H:%M:%S} UTC found"
     return "the last look is more than twice the interval ago" if late else ""
 
 
