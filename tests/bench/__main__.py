@@ -46,6 +46,9 @@ stream          find, edit and verify one image in a stream of 2,000 documents a
 10,000 images   over five hosts (hosts.py), each named once in one repository, all due at once and up to date: CPU an
                 image of the first cycle, which clones, reads and lists, and of one with nothing new, which lists; and
                 the most memory that the process ever held (crowd.py).
+three hosts     100 images each, one host that answers after 10 s, one that answers 429, and a good one (hosts.py):
+                from the start of `updater run`, which has no clone yet, until the good one's images are committed,
+                divided by the same where there is no other host (daemon.py).
 1,000 images    CPU per image at 1,000 images divided by that at 100, of a no-op cycle and of the first cycle, which
                 bumps every image (resident.py).
 10,000 tags     time to decide about them with a semver range (memory.py).
@@ -88,6 +91,7 @@ FEW, MANY, MANY_TAGS = 100, 1000, 10
 ROUNDS, START_ROUNDS, CYCLES = 9, 15, 9
 MANY_CYCLES = 3
 CROWD, HOSTS = 10_000, 5
+NEIGHBOURS, APART_ROUNDS = 100, 5  # images of each of three hosts
 PLACES = (0, 250, 500, 750, 999)  # of the applications whose image changes
 AT_ONCE = 10  # requests for one cluster, as the product's default has it
 LARGE_IMAGES, LARGE_ROUNDS = 5, 3
@@ -143,6 +147,7 @@ class Bench:
         self._try(self._memory)
         self._try(self._growth)
         self._try(self._crowd)
+        self._try(self._apart)
         self._try(self._deliver)
 
     def _try(self, section: Callable[[], None]) -> None:
@@ -384,6 +389,24 @@ class Bench:
             self._add(f"{name}, {words}: CPU an image", 1000 * cycle["cpu"] / CROWD, "ms", None, note)
         self._add(f"{name}: peak", found["peak"], "MiB", 300)
         self.details[name] = found
+
+    def _apart(self) -> None:
+        """Keep company with a host that is slow and one that is angry; each daemon gets a data folder of its own."""
+        with hosts.hosts(self._lab.environment(), "good", "slow", "angry") as those:
+            fleets = {name: self._lab.crowd(name, NEIGHBOURS * len(some), some, hosts.TAGS[0])
+                      for name, some in (("alone", those[:1]), ("three", those))}  # fmt: skip
+            for fleet in fleets.values():
+                text = fleet.config.read_text()
+                fleet.config.write_text(text.replace("defaults: {", "defaults: {platforms: [], moved_tag: follow, "))
+            with self._step("three hosts, of which one is good", 2 * APART_ROUNDS) as done:
+                taken = {name: list[float]() for name in fleets}
+                for _ in range(APART_ROUNDS):
+                    for name, fleet in fleets.items():
+                        taken[name].append(daemon.committed(fleet, self._lab.environment()))
+                        done()
+        self._ratio("three hosts, one slow, one angry: the third", "alone", median(taken["three"]),
+                    median(taken["alone"]), 1.2)  # fmt: skip
+        self.details["three hosts"] = taken
 
     def _deliver(self) -> None:
         """Both sides end with the same objects, or what the floor sends is refused."""

@@ -39,6 +39,22 @@ def memory(config: Path, images: int, environment: Mapping[str, str]) -> float:
             decided.thread.join(PATIENCE)
 
 
+def committed(fleet: lab.Fleet, environment: Mapping[str, str]) -> float:
+    """Start, and return the seconds until the branch had moved; what is still waited for then is not."""
+    fleet.rewind()
+    start = time.monotonic()
+    command = [lab.updater(), "run", "--config", str(fleet.config)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as child:
+        try:
+            while not fleet.parent:
+                if time.monotonic() - start > PATIENCE or child.poll() is not None:
+                    raise RuntimeError(f"`updater run` committed nothing in {time.monotonic() - start:.0f} s")
+                time.sleep(0.01)
+            return time.monotonic() - start
+        finally:
+            child.kill()
+
+
 @contextmanager
 def front(config: Path, images: int, environment: Mapping[str, str]) -> Iterator[Front]:
     """Run the daemon with its front door for as long as the block lasts; it has looked at every image once."""
