@@ -83,7 +83,9 @@ class RegistrySettings(Section):
     insecure: bool = Field(default=False, description="plain HTTP")
     trusted_realms: tuple[Host, ...] = Field((), description="other hosts that may receive the credentials for a token")
     concurrency: int = Field(4, ge=1, le=64, description="requests at a time")
-    rate: Rate | None = Field(None, description="requests a second, e.g. 10/s; null: none but at hosts known to throttle")
+    rate: Rate | None = Field(
+        None, description="requests a second, e.g. 10/s; null: none but at hosts known to throttle"
+    )
     burst: int = Field(50, ge=1, le=100_000, description="requests that may go out at once under a rate")
     network: Network = Field(Network(), description="overrides the network section, key by key")
 
