@@ -139,3 +139,15 @@ def test_a_server_that_is_no_registry_or_speaks_no_tls_is_named(path: WholePath)
         assert "is it a registry?" in failed.advice
     path.configure([], [], registries=[{"host": path.registry.host}])
     assert "insecure: true" in findings(path)["registry", "connection"].advice
+
+
+@pytest.mark.parametrize(("left", "advice"), [("76", ""), ("9", "log in for a higher limit")], ids=["enough", "few"])
+def test_pulls_that_are_left_are_told_where_a_registry_says_it(path: WholePath, left: str, advice: str) -> None:
+    says = [("RateLimit-Limit", "100;w=21600"), ("RateLimit-Remaining", left), ("Docker-RateLimit-Source", "192.0.2.1")]
+    with Scripted(lambda _: reply(200, {"name": "acme/web", "tags": ["1.0.0"]}, *says)) as server:
+        path.create("fleet", {"web.yaml": manifest(f"{server.host}/acme/web", "1.0.0")})
+        entry = {"image": f"{server.host}/acme/web", "name": "web"}
+        path.configure([entry], registries=[{"host": server.host, "insecure": True}])
+        found = findings(path)["registry", "rate limit"]
+    assert (found.ok, found.advice) == (True, advice)
+    assert found.said == f"{left} of 100 pulls are left, counted for 192.0.2.1"
