@@ -19,25 +19,21 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 from updater.config.images import Item
-from updater.config.repositories import RepositorySettings
 from updater.errors import ForgeError, GitError, PushRefused, PushRejected, RegistryError
 from updater.git.clone import Clone, Logged
 from updater.messages.commits import OURS
-from updater.model.change import Reference
-from updater.model.decision import Hold, Reason, Update
+from updater.model.decision import Reason, Update
 from updater.model.event import Kind, Subject
 from updater.model.image import ImageRef
 from updater.model.past import Past
 from updater.model.people import People
 from updater.model.tag import Needs, Scan
-from updater.pipeline.checks import Unproven
 from updater.pipeline.commit import Plan, draft, failed, land
 from updater.pipeline.decide import Known
 from updater.pipeline.decide import held as words_of_hold
-from updater.pipeline.edit import Wanted, refusal
+from updater.pipeline.edit import Wanted
 from updater.pipeline.find import Owned
 from updater.pipeline.group import Way
 from updater.pipeline.look import (
@@ -56,10 +52,10 @@ from updater.pipeline.look import (
 from updater.pipeline.propose import Intent, forge_failure, idle, propose
 from updater.pipeline.report import Cause, Failure, Landed, Outcome, Report, Row, Written, held
 from updater.pipeline.resolve import Resolver, mirror_of, spelling
+from updater.pipeline.rows import row_of, unreadable
 from updater.pipeline.scan import Listing
 from updater.pipeline.trail import DEPTH
 from updater.pipeline.ways import by_way, collected, group_at, way_to
-from updater.registry.client import LoginRefused, NotFound
 from updater.secrets import SecretError
 
 TOGETHER = 2.0  # seconds that one commit for all is worth: a registry that takes longer gets its own
@@ -206,7 +202,7 @@ class _Cycle:
         self.report.heads[repository, head.branch] = head.revision
 
     def _fail_branch(self, branch: Branch, err: Exception) -> None:
-        cause = _unreadable(branch)
+        cause = unreadable(branch)
         failure = Failure(f"repository {branch.repository.name}", str(err), cause=cause)
         self.unread |= {item.name: failure for item in branch.items}
         self.report.failures.append(failure)
@@ -391,43 +387,7 @@ class _Cycle:
         return replace(row, outcome=Outcome.HELD, reason=Reason.HELD, why=why, target=None)
 
     def _row(self, checkout: Checkout, one: Owned) -> Row | None:
-        """Return what becomes of one reference; None where no item that is due has to do with it."""
-        repository = checkout.branch.repository
-        place: dict[str, Any] = {
-            "repository": repository.name,
-            "branch": checkout.head.branch,
-            "reference": one.reference,
-            "current": one.reference.image.version,
-        }
-        if one.item is None:
-            rivals = [self.due[name] for name in one.rivals if name in self.due]
-            why = f"claimed by {' and '.join(one.rivals)}"
-            return held(rivals[0], Reason.CONTESTED, why, **place) if rivals else None
-        if one.item.name not in self.due:
-            return None
-        item = one.item
-        if stop := _stop(item, repository, one.reference):
-            return held(item, *stop, **place)
-        decision = self.resolver.of(one)
-        place["decision"] = None if isinstance(decision, RegistryError | GitError) else decision
-        match decision:
-            case None:
-                return Row(item, Outcome.FAILED, "undecided", "the registry's answers changed while deciding", **place)
-            case RegistryError():
-                cause = cause_of(decision, item, one.reference.image)
-                return Row(item, Outcome.FAILED, str(decision), str(decision), cause=cause, **place)
-            case GitError():
-                cause = _unreadable(checkout.branch)
-                return Row(item, Outcome.FAILED, str(decision), str(decision), cause=cause, **place)
-            case Hold():
-                return held(item, decision.reason, decision.why, newest=decision.newest, **place)
-            case Update() if item.write and (obstacle := refusal(one.reference, decision.target)):
-                newest = decision.newest or decision.target.version
-                return held(item, Reason.NOT_WRITABLE, obstacle, newest=newest, **place)
-            case Update():
-                outcome = Outcome.UPDATED if item.write else Outcome.AVAILABLE
-                place |= {"target": decision.target.version, "newest": decision.newest}
-                return Row(item, outcome, decision.why, decision.why, **place)
+        return row_of(checkout, one, self.due, self.resolver.of)
 
     def _fail_images(self, checkouts: Sequence[Checkout]) -> None:
         """Say which registries failed, while listing or when a decision asked for more; and whom none of it reached."""
@@ -439,7 +399,7 @@ class _Cycle:
         at = {(c.branch.repository.name, c.head.branch): c.branch for c in checkouts}
         for (origin, *_), err in self.resolver.unread.items():
             name, branch, _ = origin.rsplit(" ", 2)
-            self.report.failures.append(Failure(f"repository {name}", str(err), cause=_unreadable(at[name, branch])))
+            self.report.failures.append(Failure(f"repository {name}", str(err), cause=unreadable(at[name, branch])))
         asked = {one.reference.image.bare for c in checkouts for one in c.owned if one.item is not None}
         answered = {check.image.bare for check in self.resolver.proven}  # mirrors are among them
         tried = answered | {check.image.bare for check in self.resolver.failed}
@@ -488,20 +448,6 @@ def _as_it_is(row: Row) -> Row:
     return row
 
 
-def _stop(item: Item, repository: RepositorySettings, reference: Reference) -> tuple[Reason, str] | None:
-    """Return why nothing is decided about a reference, whatever it says."""
-    if item.suspend or repository.suspend:
-        return Reason.SUSPENDED, "suspended in the configuration"
-    if not reference.places:
-        return Reason.NOT_WRITABLE, f"{reference.file}:{reference.line}: {reference.unwritable}"
-    return None
-
-
-def _unreadable(branch: Branch) -> Cause:
-    """Return what all share that look at a branch which cannot be read."""
-    return Cause(Kind.UPDATE_FAILED, Subject(repository=branch.repository.name, branch=branch.name or ""), "repository")
-
-
 def _subjects(branch: Branch) -> set[Subject]:
     """Return what a branch is known by: a default one, and the same by its name, may have been read as one."""
     names = {item.branch or branch.repository.branch or "" for item in branch.items}
@@ -522,20 +468,6 @@ def _missed(clone: Clone, before: str, head: str, now: datetime) -> list[Logged]
     # Git itself would stop at the first commit that is too old, whatever its parents are.
     found = clone.landed(head, limit=DEPTH, grep=OURS, files=True, after=before)
     return [one for one in reversed(found) if one.at >= now - NEWS]
-
-
-def cause_of(err: RegistryError, item: Item, image: ImageRef) -> Cause | None:
-    """Return what a failure at a registry is about: all of it, where it is down or denies, else this image alone.
-
-    A mirror is a registry of its own; a key that cannot be used is nobody's trouble but the item's: None.
-    """
-    if isinstance(err, Unproven) and not err.registry:
-        return None
-    registry, said = (err.registry, err.said) if isinstance(err, Unproven) else (image.registry, err)
-    if isinstance(said, NotFound):
-        return Cause(Kind.SCAN_FAILED, replace(item.subject, registry=registry), "missing")
-    topic = "denied" if isinstance(said, LoginRefused) else "unreachable"
-    return Cause(Kind.SCAN_FAILED, Subject(registry=registry), topic)
 
 
 def _past(
