@@ -17,7 +17,7 @@ from typing import Any, Literal
 from updater.errors import RegistryError
 from updater.model.image import is_digest
 from updater.model.origin import NOWHERE, Origin
-from updater.registry.exchange import NotFound
+from updater.registry.exchange import NotFound, read_json
 from updater.registry.labels import read_origin
 from updater.transport.http import Answer
 
@@ -133,13 +133,7 @@ def _manifest(answer: Answer, what: str) -> Document:
 
     A document that could be read as either is refused: CVE-2021-41190.
     """
-    try:
-        document = json.loads(answer.body)
-    except (ValueError, RecursionError) as err:
-        kind = (answer.header("content-type") or "no content type")[:60]
-        raise RegistryError(
-            f"{what}: the answer ({kind}) is not JSON; is there a login page or proxy in between?"
-        ) from err
+    document = read_json(answer, what)
     if not isinstance(document, dict):
         raise RegistryError(f"{what}: the answer is neither an index nor a manifest")
     if document.get("schemaVersion") == 1 or "fsLayers" in document:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from updater.errors import RegistryError
@@ -148,6 +149,17 @@ def origin(url: str) -> tuple[str, str, int]:
     if port is None or not parts.hostname or "@" in parts.netloc:
         raise ValueError("not an http address")
     return parts.scheme, parts.hostname, port
+
+
+def read_json(answer: Answer, what: str) -> Any:
+    """Return what an answer says in JSON, whatever its content type. Raises RegistryError for what is none."""
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError) as err:
+        kind = (answer.header("content-type") or "no content type")[:60]
+        raise RegistryError(
+            f"{what}: the answer ({kind}) is not JSON; is there a login page or proxy in between?"
+        ) from err
 
 
 def _error_code(body: bytes) -> str:

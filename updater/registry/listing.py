@@ -5,7 +5,6 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-ta
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from updater.errors import RegistryError
 from updater.model.image import is_digest, is_tag
 from updater.registry.challenge import next_link
 from updater.registry.description import FIRST_YEAR
-from updater.registry.exchange import origin
+from updater.registry.exchange import origin, read_json
 from updater.transport.http import Answer
 
 
@@ -46,13 +45,7 @@ def read_page(answer: Answer, what: str) -> tuple[list[str], dict[str, Told]]:
 
     Any content type will do: ECR has sent text/plain. What is no tag is left out.
     """
-    try:
-        page = json.loads(answer.body)
-    except (ValueError, RecursionError) as err:
-        kind = (answer.header("content-type") or "no content type")[:60]
-        raise RegistryError(
-            f"{what}: the answer ({kind}) is not JSON; is there a login page or proxy in between?"
-        ) from err
+    page = read_json(answer, what)
     if isinstance(page, dict) and ("tags" in page or "name" in page) and "errors" not in page:
         tags = page.get("tags") or []  # null or missing: no tags
         if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags):
