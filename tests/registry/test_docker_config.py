@@ -312,13 +312,13 @@ def test_a_file_that_stays_is_read_once(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_usual_place_is_dockers_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".docker").mkdir()
     (tmp_path / "elsewhere").mkdir()
-    for folder, name in ((".docker", "home"), ("elsewhere", "moved")):
+    for folder, name in ((".docker", "kept-at-home"), ("elsewhere", "moved-away")):
         write(tmp_path / folder / "config.json", {"auths": {HOST: {"auth": pair("u", name)}}})
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("DOCKER_CONFIG", raising=False)
-    assert login(bound(None)) == Proof("u", "home")
+    assert login(bound(None)) == Proof("u", "kept-at-home")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "elsewhere"))
-    assert login(bound(None)) == Proof("u", "moved")
+    assert login(bound(None)) == Proof("u", "moved-away")
 
 
 def test_what_a_file_holds_is_blanked_everywhere(tmp_path: Path) -> None:
