@@ -31,7 +31,7 @@ from updater.sync.inventory import PART_OF, identity
 pytestmark = pytest.mark.storm
 
 FULL = os.environ.get("UPDATER_STORM") == "full"
-KILLS = 200 if FULL else 20
+KILLS = 200 if FULL else 10
 SEED = int(os.environ.get("UPDATER_SEED", "0")) or random.SystemRandom().randrange(10**6)
 PATIENCE = 60.0  # seconds for one run to end by itself
 REMOVED = 6  # one round in so many removes the application instead

@@ -27,7 +27,7 @@ from updater.git.folder import ASIDE
 pytestmark = pytest.mark.storm
 
 FULL = os.environ.get("UPDATER_STORM") == "full"
-KILLS = {"http": 500 if FULL else 40, "ssh": 200 if FULL else 6}  # a round over SSH takes five times as long
+KILLS = {"http": 500 if FULL else 16, "ssh": 200 if FULL else 4}  # a round over SSH takes five times as long
 FEW = 40  # kills, of which fewer may all hit one side of the push
 STATE_KILLS = 100 if FULL else 10
 SEED = 20250101

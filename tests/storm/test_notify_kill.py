@@ -29,7 +29,7 @@ from updater.demo.sink import Arrived, Cut, Fault, MessageSink, Received, shown
 pytestmark = pytest.mark.storm
 
 FULL = os.environ.get("UPDATER_STORM") == "full"
-KILLS = 300 if FULL else 30
+KILLS = 300 if FULL else 15
 SEED = 20250101
 AGAIN = 3  # kills at most, before a run is let to its end
 EVENTS = 12  # written before each round, for each of two channels
