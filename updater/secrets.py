@@ -44,13 +44,18 @@ class SecretRef:
 
         Raises SecretError when the variable is unset or empty, or the file cannot be read.
         """
+        value = self.read()
+        remember(value)
+        return value
+
+    def read(self) -> str:
+        """Return what `resolve` does of what is no secret, such as a trust root: nothing is blanked for it."""
         scheme, _, rest = self.reference.partition(":")
         value = os.environ.get(rest, "") if scheme == "env" else _read(Path(rest), self.reference)
         if not value:
             raise SecretError(f"secret {self.reference} is empty or not set")
         if not _is_text(value):
             raise SecretError(f"secret {self.reference} is not UTF-8 text")
-        remember(value)
         return value
 
     def __str__(self) -> str:

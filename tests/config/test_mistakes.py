@@ -347,14 +347,49 @@ TABLE = [
         "env:NAME or file:/path",
     ),
     (
-        "signature without a key",
+        "signature of nobody",
         IMAGE % "verify: {cosign: §{}}",
-        "images[0].verify.cosign.key",
-        "no `key`",
-        "`key`",
+        "images[0].verify.cosign",
+        "nobody",
+        "one of key, identity, identity_pattern",
     ),
     (
-        "signature of nobody",
+        "signature of two",
+        IMAGE % "verify: {cosign: §{key: 'env:K', identity: x, issuer: y}}",
+        "images[0].verify.cosign",
+        "key and identity",
+        "one of key, identity, identity_pattern",
+    ),
+    (
+        "key of an issuer",
+        IMAGE % "verify: {cosign: §{key: 'env:K', issuer: y}}",
+        "images[0].verify.cosign",
+        "key with issuer or trust_root",
+        "key alone",
+    ),
+    (
+        "identity that anybody may vouch for",
+        "defaults: {verify: {cosign: §{identity: x}}}\n",
+        "defaults.verify.cosign",
+        "identity without issuer",
+        "both: any issuer can vouch for any name",
+    ),
+    (
+        "identity that is no expression",
+        IMAGE % "update: [{verify: {cosign: {identity_pattern: §'(', issuer: y}}}]",
+        "images[0].update[0].verify.cosign.identity_pattern",
+        "*'('",
+        "*RE2 expression",
+    ),
+    (
+        "trust root that stands in the file",
+        IMAGE % "verify: {cosign: {identity: x, issuer: y, trust_root: §'{}'}}",
+        "images[0].verify.cosign.trust_root",
+        "a literal secret",
+        "env:NAME or file:/path",
+    ),
+    (
+        "signature of another kind",
         IMAGE % "verify: {§notation: {key: 'env:K'}, cosign: {key: 'env:K'}}",
         "images[0].verify.notation",
         "unknown key `notation`",
@@ -561,24 +596,6 @@ def _like(text: str, wanted: str) -> bool:
     return wanted.strip("*") in text if wanted.startswith("*") else text == wanted
 
 
-NOT_YET = [
-    (IMAGE % "verify: {cosign: {key: 'env:K', §identity: x}}", "images[0].verify.cosign.identity"),
-    ("defaults: {verify: {cosign: {key: 'env:K', §issuer: x}}}\n", "defaults.verify.cosign.issuer"),
-    (
-        IMAGE % "update: [{verify: {cosign: {key: 'env:K', §trust_root: x}}}]",
-        "images[0].update[0].verify.cosign.trust_root",
-    ),
-]
-
-
-@pytest.mark.parametrize(("file", "place"), NOT_YET, ids=[place for _, place in NOT_YET])
-def test_keys_of_a_later_version_say_so(tmp_path: Path, file: str, place: str) -> None:
-    """Never accepted and ignored, whatever their value."""
-    text, at = marked(file)
-    found = f"`{place.rpartition('.')[2]}`{LATER}"
-    assert rows(tmp_path, text) == [(f"updater.yaml:{at} {place}", found, "a file without it")]
-
-
 @pytest.mark.parametrize("host", ["docker.io", "1.dkr.ecr.eu-west-1.amazonaws.com.evil.example.com"])
 def test_a_login_of_a_cloud_is_refused_for_another_host(tmp_path: Path, host: str) -> None:
     entry = f"registries: [{{host: {host}, credentials: {{kind: ecr}}}}]\n"
@@ -588,6 +605,15 @@ def test_a_login_of_a_cloud_is_refused_for_another_host(tmp_path: Path, host: st
     assert "`hosts`" in expected
     named = f"registries: [{{host: {host}, credentials: {{kind: ecr, hosts: [{host}]}}}}]\n"
     assert settings(tmp_path, named).registries[0].credentials is not None
+
+
+def test_a_signer_without_a_key_needs_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is refused before anything is asked, and says what to install; keys do without it."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    text, at = marked(IMAGE % "verify: {cosign: §{identity: x, issuer: y}}")
+    place, found = f"updater.yaml:{at} images[0].verify.cosign", "identity, which needs a package"
+    assert rows(tmp_path, text) == [(place, found, "pip install 'updater[sigstore]'")]
+    assert rows(tmp_path, IMAGE % "verify: {cosign: {key: 'env:K'}}") == []
 
 
 def test_postgresql_and_references_to_vaults_come_later(tmp_path: Path) -> None:

@@ -51,14 +51,7 @@ class Signer:
 
     def bundle(self, digest: str, **changed: Any) -> bytes:
         """Sign as cosign 3 does; `changed` are members of the statement."""
-        algorithm, _, value = digest.partition(":")
-        statement = {
-            "_type": "https://in-toto.io/Statement/v1",
-            "subject": [{"digest": {algorithm: value}, "annotations": {}}],
-            "predicateType": SIGN,
-            "predicate": {},
-        } | changed
-        return self.envelope(json.dumps(statement).encode())
+        return self.envelope(statement_of(digest, **changed))
 
     def envelope(self, statement: bytes, kind: str = STATEMENT) -> bytes:
         signed = f"DSSEv1 {len(kind)} {kind} {len(statement)} ".encode() + statement
@@ -84,6 +77,14 @@ class Claim:
     def layer(self) -> Json:
         said = {} if self.signature is None else {"annotations": {"dev.cosignproject.cosign/signature": self.signature}}
         return described(SIMPLE, self.payload) | said
+
+
+def statement_of(digest: str, **changed: Any) -> bytes:
+    """Return what `cosign sign` signs, with members of it changed."""
+    algorithm, _, value = digest.partition(":")
+    subject = [{"digest": {algorithm: value}, "annotations": {}}]
+    known = {"_type": "https://in-toto.io/Statement/v1", "subject": subject, "predicateType": SIGN, "predicate": {}}
+    return json.dumps(known | changed).encode()
 
 
 def simple_payload(digest: str, *, kind: str = SIMPLE_TYPE, name: str = "whatever.example.com/it") -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,6 +13,7 @@ import pytest
 
 from tests.lab.cosign import Signer, push_bundle, push_simple
 from tests.lab.loop import NOW, Lab, open_lab, pod
+from tests.lab.sigstore import IDENTITY, ISSUER, Sigstore
 from updater.config.load import load
 from updater.daemon.build import build
 from updater.demo.image import push_image
@@ -29,10 +32,10 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         yield opened
 
 
-def track(lab: Lab, fields: str = "", text: str = "", key: str = "file:cosign.pub") -> Path:
+def track(lab: Lab, fields: str = "", text: str = "", key: str = "file:cosign.pub", verify: str = "") -> Path:
     fleet = lab.repository("fleet", {"a.yaml": text or pod("HOST/acme/api:1.0.0")})
-    verify = f'verify: {{cosign: {{key: "{key}"}}}}'
-    image = f"{{image: HOST/acme/api, name: api, platforms: [], {verify}{', ' if fields else ''}{fields}}}"
+    wanted = verify or f'{{cosign: {{key: "{key}"}}}}'
+    image = f"{{image: HOST/acme/api, name: api, platforms: [], verify: {wanted}{', ' if fields else ''}{fields}}}"
     return lab.configure(f"repositories: [{{url: FLEET}}]\nimages:\n  - {image}\n", fleet=fleet)
 
 
@@ -238,6 +241,62 @@ def test_a_key_is_read_again_when_it_changes(lab: Lab) -> None:
         assert row(update(world, world.settings.items, NOW, write=False)).reason == "unverified"
         (lab.folder / "cosign.pub").unlink()
         assert row(update(world, world.settings.items, NOW, write=False)).outcome is Outcome.FAILED
+
+
+KEYLESS = f'{{cosign: {{identity: "{IDENTITY}", issuer: "{ISSUER}", trust_root: "file:root.json"}}}}'
+
+
+def keyless(lab: Lab, sigstore: Sigstore, digest: str, **changed: str) -> None:
+    push_bundle(lab.registry.url, "acme/api", digest, json.dumps(sigstore.sign(digest, **changed)).encode(), tag=False)
+
+
+def test_what_is_signed_without_a_key_is_written_where_the_signer_is_the_expected_one(lab: Lab) -> None:
+    ours = Sigstore()
+    ours.write(lab.folder, "root.json")
+    push(lab, "1.0.0")
+    digest = push(lab, "1.1.0")
+    keyless(lab, ours, digest, identity="https://github.com/evil/api/.github/workflows/release.yml@refs/tags/v1")
+    config = track(lab, "write: tag_digest", verify=KEYLESS)
+    held = row(lab.cycle(config, NOW))
+    assert (held.outcome, held.reason) == (Outcome.HELD, "unverified")
+    assert (
+        f"it was signed by https://github.com/evil/api/.github/workflows/release.yml@refs/tags/v1, expected {IDENTITY}"
+        in held.why
+    )
+    keyless(lab, ours, digest)
+    assert row(lab.cycle(config, NOW + HOUR)).outcome is Outcome.UPDATED
+    assert lab.show("fleet", "a.yaml") == pod(f"HOST/acme/api:1.1.0@{digest}")
+
+
+def test_a_trust_root_is_read_anew_when_it_changes_and_fails_its_image_where_it_cannot_be_used(lab: Lab) -> None:
+    ours, others = Sigstore(), Sigstore()
+    push(lab, "1.0.0")
+    keyless(lab, ours, push(lab, "1.1.0"))
+    root = others.write(lab.folder, "root.json")
+    with build(load(track(lab, verify=KEYLESS), {})) as world:
+        assert row(update(world, world.settings.items, NOW, write=False)).reason == "unverified"
+        ours.write(lab.folder, "root.json")
+        assert row(update(world, world.settings.items, NOW, write=False)).outcome is Outcome.AVAILABLE
+        root.write_text("{}")
+        report = update(world, world.settings.items, NOW, write=False)
+        assert (row(report).outcome, row(report).cause) == (Outcome.FAILED, None)
+        assert "expected a trusted_root.json of Sigstore" in row(report).why
+        root.unlink()
+        assert "cannot be read" in row(update(world, world.settings.items, NOW, write=False)).why
+
+
+def test_a_package_that_is_gone_fails_its_image_and_says_what_to_install(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Sigstore().write(lab.folder, "root.json")
+    push(lab, "1.0.0")
+    push(lab, "1.1.0")
+    config = track(lab, verify=KEYLESS)
+    monkeypatch.delitem(sys.modules, "updater.registry.keyless", raising=False)
+    monkeypatch.setitem(sys.modules, "sigstore.errors", None)
+    failed = row(lab.cycle(config))
+    assert failed.outcome is Outcome.FAILED
+    assert "pip install 'updater[sigstore]'" in failed.why
 
 
 def test_two_environments_may_want_two_signatures(lab: Lab) -> None:

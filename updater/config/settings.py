@@ -27,18 +27,12 @@ if TYPE_CHECKING:
     from updater.config.notifications import Notifications
     from updater.config.web import WebSettings
 
-_KEYLESS = frozenset({"identity", "issuer", "trust_root"})  # signatures without a key of one's own
-
 NOT_YET: Mapping[str, frozenset[str]] = {
     "registries[].credentials.kind": REGISTRY_LOGINS,
-    "defaults.verify.cosign": _KEYLESS,
     "defaults.policy.kind": POLICIES,
     "defaults.update[].policy.kind": POLICIES,
     "images[].policy.kind": POLICIES,
     "images[].update[].policy.kind": POLICIES,
-    "defaults.update[].verify.cosign": _KEYLESS,
-    "images[].verify.cosign": _KEYLESS,
-    "images[].update[].verify.cosign": _KEYLESS,
 }
 """Keys of a mapping, or words of a field, that the contract knows and a later version builds; `*` is any word."""
 

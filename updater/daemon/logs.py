@@ -31,7 +31,7 @@ def configure(level: str, style: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    for name in ("apscheduler", "git", "httpx"):
+    for name in ("apscheduler", "git", "httpx", "sigstore"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what they have to say reaches us as exceptions
 
 

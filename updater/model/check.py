@@ -9,11 +9,29 @@ from updater.secrets import SecretRef
 
 
 @dataclass(frozen=True, slots=True)
+class Signer:
+    """Somebody who signs without a key of their own: an identity that an issuer has vouched for.
+
+    `identity` is a URI or a mail address to the letter, or where `pattern` says so an RE2 expression that all of it
+    must match; `issuer` is to the letter. `trust_root` is where the trusted_root.json of the authority and its logs
+    is; None: Sigstore's public instance.
+    """
+
+    identity: str
+    issuer: str
+    pattern: bool = False
+    trust_root: SecretRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Signed:
-    """That a digest has a good signature: `image` has no tag and that digest, `key` is where the public keys are."""
+    """That a digest has a good signature: `image` has no tag and that digest.
+
+    `by` is where the public keys are, any of which may have signed, or who must have signed without one.
+    """
 
     image: ImageRef
-    key: SecretRef
+    by: SecretRef | Signer
 
 
 @dataclass(frozen=True, slots=True)

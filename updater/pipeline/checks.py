@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from updater.errors import RegistryError
-from updater.model.check import Check, Mirrored, Signed
+from updater.model.check import Check, Mirrored, Signed, Signer
 from updater.model.image import ImageRef
 from updater.registry.client import NotFound, Registry
-from updater.secrets import SecretError
+from updater.secrets import SecretError, SecretRef
 
 if TYPE_CHECKING:  # cryptography is loaded where signatures are checked
-    from updater.registry.cosign import Keys
+    from updater.registry.signatures import Signers
 
 AT_ONCE = 8  # proofs; each registry bounds its own requests
 MAX_KNOWN = 10_000  # signed digests that are remembered
@@ -24,7 +24,7 @@ MAX_KNOWN = 10_000  # signed digests that are remembered
 class Unproven(RegistryError):
     """What could not be found out about a check, which says nothing about what was to be proven.
 
-    `registry` is the host that failed, empty where it is the key; `said` is the error itself.
+    `registry` is the host that failed, empty where it is the key or trust root; `said` is the error itself.
     """
 
     def __init__(self, said: RegistryError | SecretError, registry: str) -> None:
@@ -34,17 +34,17 @@ class Unproven(RegistryError):
 
 @dataclass(slots=True)
 class Verifier:
-    """Remembers which digests were signed by which keys: neither changes any more. Threads share it."""
+    """Remembers which digests were signed by whom: neither changes any more. Threads share it."""
 
     _good: dict[tuple[str, str], None] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def unsigned(self, registry: Registry, image: ImageRef, keys: Keys) -> str:
+    def unsigned(self, registry: Registry, image: ImageRef, signers: Signers) -> str:
         """Return why no signature of an image's digest is good; empty where one is. Raises RegistryError."""
-        known = str(image), keys.fingerprint
+        known = str(image), signers.fingerprint
         if known in self._good:
             return ""
-        why = registry.unsigned(image.repository, image.digest or "", keys)
+        why = registry.unsigned(image.repository, image.digest or "", signers)
         if not why:
             with self._lock:
                 self._good[known] = None
@@ -75,13 +75,25 @@ def prove(
 
 
 def _unsigned(registry: Registry, check: Signed, verifier: Verifier) -> str:
-    from updater.registry.cosign import KeyUnusable, read_keys
+    from updater.registry.cosign import KeyUnusable
 
     try:
-        keys = read_keys(check.key.resolve(), check.key.reference)
+        signers = _signers(check.by)
     except (KeyUnusable, SecretError) as err:
         raise Unproven(err, "") from err
-    return verifier.unsigned(registry, check.image, keys)
+    return verifier.unsigned(registry, check.image, signers)
+
+
+def _signers(by: SecretRef | Signer) -> Signers:
+    from updater.registry.cosign import KeyUnusable, read_keys
+
+    if isinstance(by, SecretRef):
+        return read_keys(by.resolve(), by.reference)
+    try:
+        from updater.registry.keyless import read_signer
+    except ImportError as err:
+        raise KeyUnusable(f"the package sigstore cannot be loaded: {err}; pip install 'updater[sigstore]'") from err
+    return read_signer(by)
 
 
 def _unmirrored(registry: Registry, check: Mirrored) -> str:

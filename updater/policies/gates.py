@@ -190,7 +190,7 @@ def verified(asked: Asked) -> Answer:
     if verify is None:
         return None
     return _digest_first(asked) or _proof(
-        asked, Signed(asked.image.at(None, asked.tag.digest), verify.cosign.key), Reason.UNVERIFIED
+        asked, Signed(asked.image.at(None, asked.tag.digest), verify.cosign.signer), Reason.UNVERIFIED
     )
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, model_validator
 from pydantic import Tag as Shape
 
+from updater.model.check import Signer
 from updater.model.durations import Duration, duration
 from updater.plugins import Member, one_of
 from updater.policies.base import Level, Policy
 from updater.policies.docker import Docker
-from updater.policies.filters import TagFilters
+from updater.policies.filters import Expression, TagFilters
 from updater.secrets import SecretRef
 
 if TYPE_CHECKING:
@@ -42,16 +44,50 @@ Platforms = Annotated[
 ]  # told apart by shape, so that a mistake is one complaint and not one for each kind
 
 
-class Cosign(Member):
-    """Signatures that cosign made with a key."""
+Name = Annotated[str, Field(min_length=1, max_length=2000)]
 
-    key: SecretRef = Field(description="its public keys in PEM, ECDSA P-256; of several blocks any may have signed")
+
+class Cosign(Member):
+    """Signatures that cosign made: with a key, or without one for an identity that an issuer vouches for."""
+
+    key: SecretRef | None = Field(
+        None, description="its public keys in PEM, ECDSA P-256; of several blocks any may have signed"
+    )
+    identity: Name | None = Field(None, description="without a key: who signed, a URI or mail address to the letter")
+    identity_pattern: Expression | None = Field(None, description="or an RE2 expression that all of it must match")
+    issuer: Name | None = Field(None, description="who vouches for the identity, e.g. https://accounts.google.com")
+    trust_root: SecretRef | None = Field(
+        None, description="trusted_root.json of the authority and its logs; null: Sigstore's public instance"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        names = ("key", "identity", "identity_pattern")
+        given = [name for name in names if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"found {' and '.join(given) or 'nobody'}, expected one of {', '.join(names)}")
+        if self.key is not None:
+            if self.issuer is not None or self.trust_root is not None:
+                raise ValueError("found key with issuer or trust_root, expected key alone")
+        elif self.issuer is None:
+            raise ValueError(f"found {given[0]} without issuer, expected both: any issuer can vouch for any name")
+        elif importlib.util.find_spec("sigstore") is None:
+            raise ValueError(f"found {given[0]}, which needs a package, expected pip install 'updater[sigstore]'")
+        return self
+
+    @property
+    def signer(self) -> SecretRef | Signer:
+        """Where the keys are, or who must have signed without one."""
+        if self.key is not None:
+            return self.key
+        identity = self.identity or self.identity_pattern or ""
+        return Signer(identity, self.issuer or "", self.identity is None, self.trust_root)
 
 
 class Verify(Member):
     """Who must have signed what is written."""
 
-    cosign: Cosign = Field(description="as cosign signs with a key")
+    cosign: Cosign = Field(description="as cosign signs")
 
 
 class Choice(Member):

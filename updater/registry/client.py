@@ -27,7 +27,7 @@ from updater.transport.http import Answer, Http
 from updater.transport.pace import Budget
 
 if TYPE_CHECKING:  # cryptography is loaded where signatures are checked
-    from updater.registry.cosign import Keys
+    from updater.registry.signatures import Signers
 
 __all__ = ["Description", "Greeting", "Listing", "LoginRefused", "NotFound", "Registry"]
 
@@ -197,8 +197,8 @@ class Registry:
         what = f"manifest {self.host}/{repository}@{known.digest}"
         return complete(self._fetch(repository, min(self._deadline(), time.monotonic() + within)), known, what)
 
-    def unsigned(self, repository: str, digest: str, keys: Keys) -> str:
-        """Return why no signature of a digest is good by any of the keys, in words; empty where one is.
+    def unsigned(self, repository: str, digest: str, signers: Signers) -> str:
+        """Return why no signature of a digest is good by these signers, in words; empty where one is.
 
         Two requests for what cosign 2 signed, four for cosign 3. Raises LoginRefused and RegistryError.
         """
@@ -206,7 +206,7 @@ class Registry:
 
         deadline = self._deadline()
         fetch = self._fetch(repository, deadline, BUNDLE_BYTES)
-        return unsigned(fetch, partial(self._referrers, repository, deadline), digest, keys)
+        return unsigned(fetch, partial(self._referrers, repository, deadline), digest, signers)
 
     def _referrers(self, repository: str, deadline: float, digest: str) -> Iterator[Answer]:
         """Yield the pages of what refers to a digest. Raises NotFound where the registry has no such list."""

@@ -37,10 +37,11 @@ SIGN_PREDICATE = "https://sigstore.dev/cosign/sign/v1"
 _STATEMENTS = frozenset({"https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"})
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,64})-----.*?-----END \1-----", re.DOTALL)
 _FOREIGN = "its key did not sign it"
+NO_OBJECT, NO_STATEMENT = "its bundle is not a JSON object", "its bundle holds no in-toto statement"
 
 
 class KeyUnusable(RegistryError):
-    """The public keys that were configured cannot be used: what was found, and what is expected."""
+    """The public keys, or the trust root, that were configured cannot be used: what was found, what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,14 @@ class Keys:
         if not raw:
             return "its signature is not in base64"
         return "" if any(_signed(key, raw, content) for key in self.public) else _FOREIGN
+
+    def simple_signing(self, payload: bytes, signature: object, digest: str) -> str:
+        """Return why a payload and the signature beside it do not vouch for a digest; empty where they do."""
+        return simple_signing(payload, signature, digest, self)
+
+    def bundle(self, content: bytes, digest: str) -> str:
+        """Return why a bundle does not vouch for a digest; empty where it does."""
+        return bundle(content, digest, self)
 
 
 def read_keys(pem: str, name: str) -> Keys:
@@ -73,10 +82,10 @@ def simple_signing(payload: bytes, signature: object, digest: str, keys: Keys) -
     """Return why a payload does not vouch for a digest; empty where it does."""
     if why := keys.signed(signature, payload):
         return why
-    critical = _object(_parsed(payload), "critical")
+    critical = member(parsed(payload), "critical")
     if critical.get("type") != SIMPLE_TYPE:
         return f"what was signed is no {SIMPLE_TYPE}"
-    return "" if _object(critical, "image").get("docker-manifest-digest") == digest else "it is that of another image"
+    return "" if member(critical, "image").get("docker-manifest-digest") == digest else "it is that of another image"
 
 
 def bundle(content: bytes, digest: str, keys: Keys) -> str:
@@ -84,19 +93,17 @@ def bundle(content: bytes, digest: str, keys: Keys) -> str:
 
     Its hint at a key is not needed, and the time stamps and log entries beside it prove nothing that a key does not.
     """
-    found = _parsed(content)
+    found = parsed(content)
     if not isinstance(found, dict):
-        return "its bundle is not a JSON object"
-    material, envelope = _object(found, "verificationMaterial"), _object(found, "dsseEnvelope")
-    if "publicKey" not in material:
+        return NO_OBJECT
+    envelope = member(found, "dsseEnvelope")
+    if "publicKey" not in member(found, "verificationMaterial"):
         return "it was not made with a key"
     payload, kind, signers = envelope.get("payload"), envelope.get("payloadType"), envelope.get("signatures")
     statement = _decoded(payload) if isinstance(payload, str) else None
     if kind != STATEMENT_TYPE or statement is None or not isinstance(signers, list):
-        return "its bundle holds no in-toto statement"
-    if why := _envelope(signers, statement, keys):
-        return why
-    return _stated(_parsed(statement), digest)
+        return NO_STATEMENT
+    return _envelope(signers, statement, keys) or stated(statement, digest)
 
 
 def _envelope(signers: Iterable[object], statement: bytes, keys: Keys) -> str:
@@ -106,14 +113,16 @@ def _envelope(signers: Iterable[object], statement: bytes, keys: Keys) -> str:
     return "" if "" in answers else next(iter(answers), "its envelope has no signature")
 
 
-def _stated(statement: object, digest: str) -> str:
+def stated(content: bytes, digest: str) -> str:
+    """Return why an in-toto statement, whose signature is good, is no signature of a digest; empty where it is."""
+    statement = parsed(content)
     if not isinstance(statement, dict) or statement.get("_type") not in _STATEMENTS:
         return "what was signed is no in-toto statement"
     if statement.get("predicateType") != SIGN_PREDICATE:
         return "what was signed is an attestation, which is no signature"
     algorithm, _, value = digest.partition(":")
     subjects = statement.get("subject")
-    about = [_object(one, "digest").get(algorithm) for one in subjects] if isinstance(subjects, list) else []
+    about = [member(one, "digest").get(algorithm) for one in subjects] if isinstance(subjects, list) else []
     return "" if value in about else "it is that of another image"
 
 
@@ -145,7 +154,7 @@ def _decoded(text: str) -> bytes | None:
         return None
 
 
-def _parsed(content: bytes) -> Any:
+def parsed(content: bytes) -> Any:
     """Return what JSON says; None for what is none."""
     try:
         return json.loads(content)
@@ -153,6 +162,7 @@ def _parsed(content: bytes) -> Any:
         return None
 
 
-def _object(holder: object, key: str) -> Mapping[str, Any]:
+def member(holder: object, key: str) -> Mapping[str, Any]:
+    """Return an object in an object of JSON; an empty one where there is none."""
     value = holder.get(key) if isinstance(holder, dict) else None
     return value if isinstance(value, dict) else {}

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from updater.errors import RegistryError
 from updater.model.image import is_digest
-from updater.registry.cosign import SIGN_PREDICATE, Keys, bundle, simple_signing
+from updater.registry.cosign import SIGN_PREDICATE
 from updater.registry.description import Fetch
 from updater.registry.exchange import NotFound
 from updater.transport.http import Answer
@@ -41,13 +41,28 @@ _PREDICATE = "dev.sigstore.bundle.predicateType"
 Referrers = Callable[[str], Iterable[Answer]]
 """Returns the pages of what refers to a digest. Raises NotFound where the registry has no such list, RegistryError."""
 
+
+class Signers(Protocol):
+    """Who must have signed: judges what was found. Both answers are why it is not good; empty where it is."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells these signers, and what they are trusted by, from all others."""
+
+    def simple_signing(self, payload: bytes, signature: object, digest: str) -> str:
+        """Judge a payload and the signature beside it."""
+
+    def bundle(self, content: bytes, digest: str) -> str:
+        """Judge a bundle, of BUNDLE_BYTES at most."""
+
+
 Document = Mapping[str, Any]  # a JSON object that somebody else wrote
 
 
-def unsigned(fetch: Fetch, referrers: Referrers, digest: str, keys: Keys) -> str:
-    """Return why no signature of a digest is good by any of these keys; empty where one is. Raises RegistryError."""
+def unsigned(fetch: Fetch, referrers: Referrers, digest: str, signers: Signers) -> str:
+    """Return why no signature of a digest is good by these signers; empty where one is. Raises RegistryError."""
     found: list[str] = []
-    for why in _Search(fetch, referrers, digest, keys).answers():
+    for why in _Search(fetch, referrers, digest, signers).answers():
         if not why:
             return ""
         found.append(why)
@@ -64,7 +79,7 @@ class _Search:
     fetch: Fetch
     referrers: Referrers
     digest: str
-    keys: Keys
+    signers: Signers
     _blobs: dict[str, bytes] = field(default_factory=dict)
 
     def answers(self) -> Iterator[str]:
@@ -122,8 +137,8 @@ class _Search:
         if not _is_of(content, digest):
             return "its payload has another digest"
         if kind == SIMPLE:
-            return simple_signing(content, _annotation(layer, _SIGNATURE), self.digest, self.keys)
-        return bundle(content, self.digest, self.keys)
+            return self.signers.simple_signing(content, _annotation(layer, _SIGNATURE), self.digest)
+        return self.signers.bundle(content, self.digest)
 
     def _blob(self, digest: str) -> bytes:
         if digest not in self._blobs:
