@@ -13,7 +13,6 @@ REPOSITORY = "repositories:\n  - {url: https://git.example.com/fleet.git, %s}\n"
 REGISTRY = "registries:\n  - {host: r.example.com, %s}\n"
 GIT_HOST = "git_hosts:\n  - {host: git.example.com, %s}\n"
 WINDOW = "windows: [{%s}]"
-LATER = ", which is not supported yet"
 
 TWO = "images:\n  - {image: ghcr.io/acme/api, replaces: [r.io/old]}\n  - {image: %s}\n"
 
@@ -613,7 +612,8 @@ def test_a_signer_without_a_key_needs_a_package(tmp_path: Path, monkeypatch: pyt
     text, at = marked(IMAGE % "verify: {cosign: §{identity: x, issuer: y}}")
     place, found = f"updater.yaml:{at} images[0].verify.cosign", "identity, which needs a package"
     assert rows(tmp_path, text) == [(place, found, "pip install 'updater[sigstore]'")]
-    assert rows(tmp_path, IMAGE % "verify: {cosign: {key: 'env:K'}}") == []
+    [(place, _, _)] = rows(tmp_path, IMAGE % "verify: {cosign: {key: 'env:K'}}, downgrade: sometimes")
+    assert place.endswith("downgrade")
 
 
 def test_postgresql_and_references_to_vaults_come_later(tmp_path: Path) -> None:

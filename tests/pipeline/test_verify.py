@@ -246,8 +246,10 @@ def test_a_key_is_read_again_when_it_changes(lab: Lab) -> None:
 KEYLESS = f'{{cosign: {{identity: "{IDENTITY}", issuer: "{ISSUER}", trust_root: "file:root.json"}}}}'
 
 
-def keyless(lab: Lab, sigstore: Sigstore, digest: str, **changed: str) -> None:
-    push_bundle(lab.registry.url, "acme/api", digest, json.dumps(sigstore.sign(digest, **changed)).encode(), tag=False)
+def keyless(lab: Lab, sigstore: Sigstore, digest: str, identity: str = IDENTITY) -> None:
+    push_bundle(
+        lab.registry.url, "acme/api", digest, json.dumps(sigstore.sign(digest, identity=identity)).encode(), tag=False
+    )
 
 
 def test_what_is_signed_without_a_key_is_written_where_the_signer_is_the_expected_one(lab: Lab) -> None:

@@ -205,7 +205,7 @@ _REASONS = {
         "标签指向的内容与首次发现时不同",
         "请先确认重新推送的原因；确认无误后执行 `updater approve {command}`，或设置 `moved_tag: follow`",
     ),
-    "unverified": Reasoned("签名校验未通过", "请为镜像签名，或修正 `verify` 中的公钥"),
+    "unverified": Reasoned("签名校验未通过", "请为镜像签名，或修正 `verify` 中的公钥或签名者"),
     "not_mirrored": Reasoned(
         "标签尚未同步到 Git 中使用的所有镜像地址", "请将该标签同步到对应地址，或去掉该别名的 `must_exist`"
     ),

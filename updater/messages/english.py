@@ -203,7 +203,9 @@ _REASONS = {
         "the tag points to something else than when it was first seen",
         "Find out why it was pushed again; then `updater approve {command}`, or set `moved_tag: follow`",
     ),
-    "unverified": Reasoned("its signature could not be verified", "Sign the image, or correct the key in `verify`"),
+    "unverified": Reasoned(
+        "its signature could not be verified", "Sign the image, or correct who signs it in `verify`"
+    ),
     "not_mirrored": Reasoned(
         "not yet under every name that Git uses",
         "Copy the tag to the mirror, or drop `must_exist` of the alias",
