@@ -31,6 +31,7 @@ from updater.model.check import Signer
 from updater.policies.filters import compiled
 from updater.registry.cosign import NO_OBJECT, NO_STATEMENT, STATEMENT_TYPE, KeyUnusable, member, parsed, stated
 
+MAX_BUNDLE = 128 << 10  # bytes; cosign's are some 10 KiB, and one of 1 MiB can take half a second
 MAX_SAID = 200  # characters of what a library or a certificate says
 
 _PUBLIC_INSTANCE = "https://tuf-repo-cdn.sigstore.dev"
@@ -56,6 +57,8 @@ class Keyless:
 
     def bundle(self, content: bytes, digest: str) -> str:
         """Return why a bundle does not vouch for a digest; empty where it does. Raises nothing, whatever it is."""
+        if len(content) > MAX_BUNDLE:
+            return f"it is larger than {MAX_BUNDLE >> 10} KiB"
         found = parsed(content)
         if not isinstance(found, dict):
             return NO_OBJECT
