@@ -374,6 +374,13 @@ TABLE = [
         "both: any issuer can vouch for any name",
     ),
     (
+        "identity with a wildcard",
+        IMAGE % "verify: {cosign: §{identity: 'https://x.example.com/a@refs/tags/v*', issuer: y}}",
+        "images[0].verify.cosign",
+        "* in identity, which is to the letter",
+        "identity_pattern",
+    ),
+    (
         "identity that is no expression",
         IMAGE % "update: [{verify: {cosign: {identity_pattern: §'(', issuer: y}}}]",
         "images[0].update[0].verify.cosign.identity_pattern",

@@ -372,12 +372,15 @@ HUGE: list[tuple[str, Callable[[Json], object]]] = [
 
 @pytest.mark.parametrize("fill", [row[1] for row in HUGE], ids=[row[0] for row in HUGE])
 def test_the_largest_bundle_costs_little(ours: Keyless, fill: Callable[[Json], object]) -> None:
-    """In processor time of this thread: of one image, 32 are read."""
+    """No more time of the processor than some dozens of good ones: of one image, 32 are read."""
     content = _changed(fill)
     assert MAX_BUNDLE // 2 < len(content) <= MAX_BUNDLE
-    before = time.thread_time()
+    good, before = _raw(GOOD), time.thread_time()
+    for _ in range(20):
+        ours.bundle(good, DIGEST)
+    twenty, before = time.thread_time() - before, time.thread_time()
     _answered(ours, content)
-    assert time.thread_time() - before < 0.5
+    assert time.thread_time() - before < 10 * twenty
 
 
 @given(st.text(max_size=200) | JUNK.map(json.dumps))

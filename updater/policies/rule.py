@@ -71,6 +71,8 @@ class Cosign(Member):
                 raise ValueError("found key with issuer or trust_root, expected key alone")
         elif self.issuer is None:
             raise ValueError(f"found {given[0]} without issuer, expected both: any issuer can vouch for any name")
+        elif "*" in (self.identity or ""):
+            raise ValueError("found * in identity, which is to the letter, expected identity_pattern")
         elif importlib.util.find_spec("sigstore") is None:
             raise ValueError(f"found {given[0]}, which needs a package, expected pip install 'updater[sigstore]'")
         return self
