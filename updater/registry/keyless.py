@@ -4,8 +4,8 @@ The key of such a signature lives for minutes. An authority certifies that it be
 vouched for, a log of certificates and a log of signatures publish that, and all of it comes in a Sigstore bundle.
 Whether this holds is the library's to say, of Verifier.verify_dsse: the certificate leads to an authority of the trust
 root and was valid at the time that the log of signatures or a time stamp authority has signed, its log has promised to
-publish it, the entry of the log of signatures is in its tree, its head is signed, and it is about this signature. Not
-asked is whether an authority or a log was itself retired at that time. Nothing here opens a connection or a file.
+publish it, the entry of the log of signatures is in its tree, its head is signed, and it is about this signature. It
+does not look at whether an authority or a log was retired at that time. Nobody is asked: no connection is opened.
 https://github.com/sigstore/architecture-docs/blob/main/client-spec.md
 https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md
 """
