@@ -10,7 +10,6 @@ import yaml
 
 from updater.config.load import load
 from updater.config.problems import NOTIFICATIONS, known_keys, known_kinds
-from updater.config.settings import NOT_YET
 
 CONFIG = Path(__file__).parents[2] / "config"
 FILES = sorted(file for file in CONFIG.rglob("*.yaml") if file.parent.name != "prometheus")  # which reads that itself
@@ -56,11 +55,3 @@ def _collect(tree: Any, place: str, shown: dict[str, set[str]]) -> None:
     elif isinstance(tree, list):
         for value in tree:
             _collect(value, f"{place}[]", shown)
-
-
-def test_what_is_built_is_not_called_unbuilt() -> None:
-    """The issue of a key takes it out of the table when it adds the field."""
-    known = known_keys()
-    assert {place: keys & known.get(place, frozenset()) for place, keys in NOT_YET.items()} == dict.fromkeys(
-        NOT_YET, frozenset()
-    )

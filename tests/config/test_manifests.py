@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from tests.lab.config import marked
 from updater.config import manifests
-from updater.config.manifests import MAX_APPLICATIONS, MAX_PROBLEMS, Read, joined, read
-from updater.config.problems import LATER
+from updater.config.manifests import LATER, MAX_APPLICATIONS, MAX_PROBLEMS, Read, joined, read
 from updater.model.application import (
     Application,
     Automated,

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 import updater.policies
 from updater.plugins import members
-from updater.policies.base import NOT_YET, Policy
+from updater.policies.base import Policy
 from updater.policies.docker import Docker
 from updater.policies.rule import Rule
 from updater.policies.semver import Semver
@@ -37,10 +37,6 @@ def test_nothing_said_is_docker_with_its_defaults() -> None:
 )
 def test_the_level_where_the_rule_does_not_say(policy: dict[str, Any], level: str) -> None:
     assert Rule.model_validate({"policy": policy}).policy.default_level == level
-
-
-def test_what_is_not_supported_yet_is_not_built() -> None:
-    assert not NOT_YET & set(members(Policy))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from pydantic_core import PydanticCustomError
 
 from updater.config.base import has_password, http_url
 from updater.config.delivery import folder
-from updater.config.problems import EXPECTED, LATER, MAX_SHOWN, models, pattern
+from updater.config.problems import EXPECTED, MAX_SHOWN, models, pattern
 from updater.config.repositories import is_plain, same
 from updater.config.spots import Spot, manifests
 from updater.config.write_back import branch_name
@@ -61,6 +61,7 @@ NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 LABEL = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$"
 POINTER = r"^(/([^~/]|~[01])*)+$"
 
+LATER = ", which is not supported yet"
 _NOT_YET: Mapping[str, frozenset[str]] = {
     "": frozenset({"operation"}),
     "metadata": frozenset({"generateName", "ownerReferences"}),

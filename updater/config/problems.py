@@ -12,13 +12,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from updater.config.delivery import CLUSTER, USER
-from updater.config.settings import NOT_YET, Document
+from updater.config.settings import Document
 from updater.config.tree import Map, Mark, Seq, kind_of
 from updater.errors import Problem
 from updater.secrets import redact
 
 NOTIFICATIONS, WEB = "notifications", "web"  # sections whose models are imported only for a file that has them
-LATER = ", which is not supported yet"
 MAX_SHOWN = 60  # characters of a value in a report
 _INDEX = re.compile(r"\[[0-9]+\]")
 _HOOK = re.compile(r"^web\.hooks\.[^.]+")
@@ -126,9 +125,7 @@ def _words(detail: ErrorDetails, spot: _Spot) -> tuple[str, str]:
     kind = detail["type"]
     shown = show(spot.value, spot.mark.where)
     if kind in EXPECTED:
-        later = _later(spot.mark.where) if kind == "literal_error" and isinstance(spot.value, str) else frozenset()
-        late = later & {str(spot.value), "*"}
-        return shown + (LATER if late else ""), EXPECTED[kind](detail.get("ctx", {}))
+        return shown, EXPECTED[kind](detail.get("ctx", {}))
     message = detail["msg"].removeprefix("Value error, ")
     said = _SAID.fullmatch(message)
     if said is None:
@@ -142,28 +139,21 @@ def _words(detail: ErrorDetails, spot: _Spot) -> tuple[str, str]:
 
 
 def _kind(spot: _Spot, kinds: frozenset[str]) -> Problem:
-    """Say that the kind of a member is missing, unknown, or comes later."""
+    """Say that the kind of a member is missing or unknown."""
     expected = f"one of {', '.join(sorted(kinds))}"
     if "kind" not in spot.value:
         return _below(spot.mark, "kind").problem("no `kind`", f"a kind, {expected}")
     kind, at = spot.inner("kind")
-    late = isinstance(kind, str) and kind in _later(at.where)
-    return at.problem(show(kind, at.where) + (LATER if late else ""), expected)
+    return at.problem(show(kind, at.where), expected)
 
 
 def _extra(key: str, holder: _Spot) -> Problem:
     mark = holder.inner(key).mark
-    if key in _later(holder.mark.where):
-        return mark.problem(f"`{key}`{LATER}", "a file without it", at_key=True)
     known = _keys_of(holder)
     near = get_close_matches(key, sorted(known), n=1)
     expected = f"`{near[0]}`" if near else f"one of {', '.join(sorted(known))}"
     shown = key if len(key) <= MAX_SHOWN else key[:MAX_SHOWN] + "..."
     return mark.problem(f"unknown key `{shown}`", expected, at_key=True)
-
-
-def _later(where: str) -> frozenset[str]:
-    return NOT_YET.get(pattern(where), frozenset())
 
 
 def unknown(what: str, name: str, known: Iterable[str], mark: Mark) -> Problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,22 +19,11 @@ from updater.config.repositories import GitHost, RepositorySettings, below, fits
 from updater.config.sources import Sources
 from updater.errors import Problem
 from updater.model.image import ImageRef
-from updater.policies.base import NOT_YET as POLICIES
-from updater.registry.credentials.base import NOT_YET as REGISTRY_LOGINS
 from updater.secrets import SecretRef
 
 if TYPE_CHECKING:
     from updater.config.notifications import Notifications
     from updater.config.web import WebSettings
-
-NOT_YET: Mapping[str, frozenset[str]] = {
-    "registries[].credentials.kind": REGISTRY_LOGINS,
-    "defaults.policy.kind": POLICIES,
-    "defaults.update[].policy.kind": POLICIES,
-    "images[].policy.kind": POLICIES,
-    "images[].update[].policy.kind": POLICIES,
-}
-"""Keys of a mapping, or words of a field, that the contract knows and a later version builds; `*` is any word."""
 
 
 def _level(value: Any) -> Any:

@@ -9,8 +9,6 @@ from typing import Any, ClassVar, Literal
 from updater.model.tag import Needs, Tag
 from updater.plugins import Member
 
-NOT_YET: frozenset[str] = frozenset()  # kinds that later versions bring
-
 Level = Literal["patch", "minor", "major"]
 
 

@@ -12,9 +12,6 @@ from updater.plugins import Member
 if TYPE_CHECKING:
     from updater.transport.http import Http
 
-NOT_YET: frozenset[str] = frozenset()
-"""Kinds that a later version brings; until then the configuration refuses them as "not supported yet"."""
-
 
 @dataclass(frozen=True, slots=True)
 class Proof:
