@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.lab import forked
 from tests.lab.fleet import Fleet, application, deployment, fleet, written
-from tests.lab.hasty import program
-from tests.lab.path import ROOT, Ran
+from tests.lab.path import Ran
 from updater.demo.cluster.asked import Cut, Hang
 from updater.model.limits import Limits
 
@@ -36,14 +35,12 @@ def two(tmp_path: Path) -> Iterator[Fleet]:
 def run(made: Fleet, *args: str, **sections: Any) -> Ran:
     """Run a command to its end."""
     start = time.monotonic()
-    command = [*program(made.limits), "-c", str(made.configure(**sections)), *args]
-    variables = {"PATH": os.environ["PATH"], "HOME": str(made.folder), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, env=variables, cwd=made.folder, text=True, capture_output=True, timeout=120, check=False
-    )
-    assert SECRET not in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - start)
+    command = ["-c", str(made.configure(**sections)), *args]
+    variables = {"PATH": os.environ["PATH"], "HOME": str(made.folder)}
+    done = forked.run(command, variables, made.limits, seconds=120, cwd=made.folder)
+    assert SECRET not in done.out + done.err
+    assert "Traceback" not in done.err
+    return Ran(done.code, done.out, done.err, time.monotonic() - start)
 
 
 def writes(made: Fleet) -> list[str]:

@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tests.lab.hasty import program
 from updater.model.limits import Limits
 
 _ROOT = Path(__file__).parents[2]
@@ -38,6 +39,20 @@ class Ended:
     err: str
 
 
+def run(
+    argv: Sequence[str], environment: Mapping[str, str], limits: Limits, *, seconds: float, cwd: Path = _ROOT
+) -> Ended:
+    """Run `updater` with these arguments to its end; in a Python of its own where a fork cannot do."""
+    forked = _FORKER.run(argv, environment, limits, seconds, cwd)
+    if forked is not None:
+        return forked
+    done = subprocess.run(
+        [*program(limits), *argv], env={**environment, "PYTHONPATH": str(_ROOT)}, cwd=cwd,
+        text=True, capture_output=True, timeout=seconds, check=False,
+    )  # fmt: skip
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
 class _Forker:
     """The process that forks, from the side of the tests; threads that come meanwhile are told to go elsewhere."""
 
@@ -45,7 +60,9 @@ class _Forker:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
 
-    def run(self, argv: Sequence[str], environment: Mapping[str, str], limits: Limits, seconds: float) -> Ended | None:
+    def run(
+        self, argv: Sequence[str], environment: Mapping[str, str], limits: Limits, seconds: float, cwd: Path
+    ) -> Ended | None:
         """Run a command to its end; None where it needs a Python of its own, or another one runs."""
         if any(name.startswith(_START) for name in environment if environment[name] != _BASE.get(name)):
             return None
@@ -53,8 +70,8 @@ class _Forker:
             return None
         try:
             with tempfile.TemporaryDirectory() as folder:
-                order = {"argv": list(argv), "environment": dict(environment), "limits": asdict(limits),
-                         "seconds": seconds, "folder": folder}  # fmt: skip
+                order = {"argv": ["updater", *argv], "environment": dict(environment), "limits": asdict(limits),
+                         "seconds": seconds, "folder": folder, "cwd": str(cwd)}  # fmt: skip
                 code = self._order(order)["code"]
                 out, err = ((Path(folder) / name).read_bytes().decode("utf-8", "replace") for name in ("out", "err"))
                 return Ended(code, out, err)
@@ -85,7 +102,7 @@ class _Forker:
 
 
 _BASE = {"LANG": "C.UTF-8"}
-FORKER = _Forker()
+_FORKER = _Forker()
 
 
 def _main() -> None:
@@ -103,11 +120,15 @@ def _preload() -> None:
 
     import updater.cli.main
     import updater.cli.show
+    import updater.cluster.client
     import updater.config.notifications
     import updater.config.web
     import updater.daemon.build
     import updater.daemon.couriers
+    import updater.daemon.delivery
     import updater.daemon.remember
+    import updater.daemon.sites
+    import updater.pipeline.deliver
     import updater.pipeline.examine
     import updater.pipeline.mentions
     import updater.pipeline.notify
@@ -115,10 +136,13 @@ def _preload() -> None:
     import updater.pipeline.update  # noqa: F401
 
 
-def _obey(argv: list[str], environment: dict[str, str], limits: dict[str, Any], seconds: float, folder: str) -> int:
+def _obey(
+    *, argv: list[str], environment: dict[str, str], limits: dict[str, Any], seconds: float, folder: str, cwd: str
+) -> int:
     """Fork, run the command there, and see it end; or end it."""
     child = os.fork()
     if child == 0:
+        os.chdir(cwd)
         _become(argv, environment, Limits(**limits), Path(folder))
     descriptor = os.pidfd_open(child)
     try:

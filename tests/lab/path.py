@@ -25,8 +25,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
+from tests.lab import forked
 from tests.lab import git as gits
-from tests.lab.forked import FORKER
 from tests.lab.git import CLEAN, Embedded, Server, git
 from tests.lab.hasty import program
 from tests.lab.registry import LOGIN, Auth, Flavour, Lab, Notify, open_registry
@@ -188,14 +188,10 @@ class WholePath:
 
     def run(self, *args: str, config: Path | None = None) -> Ran:
         """Run a command to its end; in a fork of what is imported already, where nobody else does."""
-        start, given = time.monotonic(), ["updater", "--config", str(config or self.config), *args]
-        if (forked := FORKER.run(given, self.environment(), self.limits, PATIENCE)) is not None:
-            return Ran(forked.code, forked.out, forked.err, time.monotonic() - start)
-        done = subprocess.run(
-            self.argv(*args, config=config),
-            check=False, capture_output=True, text=True, cwd=ROOT, env=self.environment(), timeout=PATIENCE,
-        )  # fmt: skip
-        return Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - start)
+        start = time.monotonic()
+        given = ["--config", str(config or self.config), *args]
+        done = forked.run(given, self.environment(), self.limits, seconds=PATIENCE)
+        return Ran(done.code, done.out, done.err, time.monotonic() - start)
 
     def start(self, *args: str, config: Path | None = None) -> subprocess.Popen[str]:
         """Start a command whose output is read from its pipes; the caller ends it."""
