@@ -3,9 +3,9 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY requirements.txt requirements-dev.txt ./
 RUN python -m venv /tools \
- && /tools/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements-dev.txt \
+ && /tools/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.txt \
  && python -m venv /opt/updater \
- && /opt/updater/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.txt
+ && /opt/updater/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r requirements.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY updater updater
 RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \

