@@ -19,7 +19,7 @@ from updater.errors import EditError
 from updater.model.change import Bump, Change, Edit, Place, Reference, Role
 from updater.model.image import ImageRef
 from updater.model.origin import Origin
-from updater.model.stream import BLANK, Broken, Span, reading, spans
+from updater.model.stream import BLANK, BREAKS, Broken, Span, reading, spans
 from updater.plugins import members
 
 INSERTED = "newTag"  # the only key that is ever added
@@ -215,10 +215,13 @@ def _verify(path: str, before: str, span: Span, edits: Sequence[Edit], values: d
     """Read one document before and after: the same structure, the same scalars, except the intended ones.
 
     Scalars are known by their ends: libyaml's marks of their beginnings include anchors and tags. What is inserted is
-    one key and its value, right behind a scalar. When both readings stand at the same characters, with the same open,
-    on a line behind all that was meant, what follows is the same text read in the same state: it is not read again.
+    one key and its value, right behind a scalar. What ends on a line before all that was meant is the same text read
+    in the same state: it is not compared, since nothing but a key waits for what follows, and a key stands on one line.
+    When both readings stand at the same characters, with the same open, on a line behind all that was meant, what
+    follows is the same text in the same state too: it is not read again.
     """
     after = splice(before, edits, span.start)
+    first = max(before.rfind(end, 0, min([edits[0].start, *values]) - span.start) for end in BREAKS)
     rest, longer = _line_end(before, max([edits[-1].end, *values]) - span.start), len(after) - len(before)
     intended = {one.end - span.start: one.new for one in edits if not one.lead}
     inserted = [one for one in reversed(edits) if one.lead]
@@ -226,6 +229,10 @@ def _verify(path: str, before: str, span: Span, edits: Sequence[Edit], values: d
     try:
         with reading(before, span) as olds, reading(after, span) as news:
             while (old := olds()) is not None:
+                if old.end_mark.index < first:
+                    news()
+                    behind = old
+                    continue
                 kind, index = type(old), old.start_mark.index
                 if inserted and span.start + index >= inserted[-1].start:
                     _refuse_other_key(f"{path}:{_line(span, old)}", inserted.pop(), behind, [news(), news()])
