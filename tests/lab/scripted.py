@@ -85,6 +85,11 @@ class Scripted:
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
+    @property
+    def connections(self) -> int:
+        """How many there were so far."""
+        return len(self._threads) - 1
+
     def drip(self, data: bytes, seconds: float) -> Iterable[bytes]:
         """Yield single bytes, so many seconds apart, until the server is stopped."""
         for byte in data:

@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,11 +67,26 @@ def test_cookies_are_neither_kept_nor_sent_and_redirects_not_followed(http: Http
         assert all("cookie" not in asked.headers for asked in server.requests)
 
 
-def test_one_connection_serves_many_requests(http: Http) -> None:
-    with EmbeddedRegistry() as registry:
+@pytest.mark.parametrize("location", ["http://[::1", "http://a\x1bb/", "https://xn--/", "/\xff", "x" * 9000])
+def test_where_a_redirect_leads_is_not_looked_at(http: Http, location: str) -> None:
+    with Scripted(lambda _: reply(302, b"", ("Location", location))) as server:
+        assert get(http, server.url)[0] == 302
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_one_connection_serves_many_requests(http: Http, method: str) -> None:
+    length = ("Content-Length", "5")
+    with Scripted(lambda asked: reply(200, b"" if asked.method == "HEAD" else b"12345", length)) as server:
         for _ in range(5):
-            get(http, f"{registry.url}/v2/")
-        assert len(registry._server._open) == 1
+            http.request(method, server.url, max_bytes=1000, deadline=soon())
+        assert (len(server.requests), server.connections) == (5, 1)
+
+
+def test_a_login_in_an_address_is_sent_and_not_shown(http: Http) -> None:
+    with Scripted(lambda _: reply(200)) as server:
+        answer = http.request("GET", f"http://me:canary%2F@{server.host}/x", max_bytes=0, deadline=soon())
+        assert server.requests[0].headers["authorization"] == f"Basic {b64encode(b'me:canary/').decode()}"
+        assert answer.status == 200
 
 
 # --- bounds ---------------------------------------------------------------------------------------------------------
@@ -192,6 +208,7 @@ def test_threads_that_share_the_client_have_deadlines_of_their_own(http: Http) -
         pytest.param(f"http://{'x' * 70}.example/x", "resolved|address", True, id="a name that DNS cannot carry"),
         pytest.param("gopher://127.0.0.1/x", "not an address", False, id="another scheme"),
         pytest.param("http:///x", "not an address", False, id="no host"),
+        pytest.param("http://xn--/x", "not an address", False, id="a name in Punycode that is none"),
         pytest.param("http://127.0.0.1:99999999/x", "not an address", False, id="no port"),
     ],
 )

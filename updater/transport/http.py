@@ -20,12 +20,12 @@ import logging
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -43,6 +43,7 @@ from updater.transport.proxies import Routes
 from updater.transport.sockets import PEER, AddressRefused, BoundedBackend, until
 
 _REACH = "updater.reach"  # a key of httpx's extensions, as PEER is
+_HEADERS = {"User-Agent": f"updater/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
 KEEP_ALIVE = 60.0  # seconds an idle connection is kept: common servers close at 60 to 75
 
 for _name in ("httpx", "httpcore"):
@@ -109,13 +110,8 @@ class Http:
     ) -> None:
         self._routes = Routes.configured(proxy, no_proxy) if proxy else Routes.from_environment(no_proxy)
         self._ca_file = ca_file
-        self._client = httpx.Client(
-            transport=transport or _Transport(ca_file, self._routes),
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            headers={"User-Agent": f"updater/{__version__}", "Accept-Encoding": "identity"},
-            follow_redirects=False,
-            trust_env=False,
-        )
+        # Not httpx.Client: it reads redirects even where it is to follow none, and fails at broken ones
+        self._transport = transport or _Transport(ca_file, self._routes)
 
     def request(
         self,
@@ -136,11 +132,14 @@ class Http:
         """
         asked = f"{method} {without_secrets(url)}"
         with _translated(asked), until(deadline):
-            extensions = {_REACH: reach}
-            request = self._client.build_request(method, url, headers=headers, content=content, extensions=extensions)
-            response = self._client.send(request, stream=True)
+            request = httpx.Request(
+                method, url, headers=_HEADERS | dict(headers or {}), content=content, extensions={_REACH: reach}
+            )
+            if request.url.userinfo:
+                next(httpx.BasicAuth(request.url.username, request.url.password).sync_auth_flow(request))
+            response = self._transport.handle_request(request)
             try:
-                body = b"" if method == "HEAD" else _read(response, max_bytes, deadline, asked)
+                body = _read(response, max_bytes, deadline, asked, head=method == "HEAD")
             finally:
                 response.close()
         return Answer(response.status_code, response.headers, body, url, response.extensions.get(PEER))
@@ -170,7 +169,7 @@ class Http:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -188,7 +187,11 @@ def without_secrets(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _read(response: httpx.Response, max_bytes: int, deadline: float, asked: str) -> bytes:
+def _read(response: httpx.Response, max_bytes: int, deadline: float, asked: str, *, head: bool) -> bytes:
+    assert isinstance(response.stream, httpx.SyncByteStream)
+    if head:
+        deque(response.stream, maxlen=0)  # nothing comes, but only what was read to its end leaves its connection free
+        return b""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"", "identity"}:
         raise TransportError(
@@ -199,7 +202,6 @@ def _read(response: httpx.Response, max_bytes: int, deadline: float, asked: str)
     if announced.isdecimal() and int(announced[:20]) > max_bytes:
         raise too_large
     body = bytearray()
-    assert isinstance(response.stream, httpx.SyncByteStream)
     for chunk in response.stream:  # raw bytes, as they came
         body += chunk
         if len(body) > max_bytes:
@@ -222,6 +224,7 @@ def _translated(asked: str) -> Iterator[None]:
         httpx.UnsupportedProtocol,
         httpcore.UnsupportedProtocol,
         httpcore.LocalProtocolError,
+        UnicodeError,  # what httpx raises of an `xn--` with nothing usable behind it
     ) as err:
         raise TransportError(f"{asked}: not an address that can be asked", retryable=False) from err
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError, httpx.TransportError) as err:
@@ -274,8 +277,8 @@ class _Transport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
         port = url.port or (443 if url.scheme == "https" else 80)
-        if port > 65535:  # the resolver takes it modulo 65536
-            raise httpx.InvalidURL("no such port")
+        if not url.host or port > 65535:  # the resolver takes it modulo 65536
+            raise httpx.InvalidURL("no such host or port")
         proxy, reach = self._routes.proxy(url.scheme, url.host, port), request.extensions.get(_REACH)
         if proxy is not None and reach is not None and (kind := kind_of(url.host)) not in {None, *reach}:
             raise AddressRefused(f"{url.host} is a {kind} address, where this server may not lead us")
