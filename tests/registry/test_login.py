@@ -138,6 +138,11 @@ def test_a_realm_without_tls_or_without_sense_is_never_asked(realm: str) -> None
         ("https://registry.example.com/t", "registry:catalog:*", "repository:team/app:pull"),
         ("https://auth.example.com/t", "repository:team/app:pull", "repository:team/app:pull"),
         ("https://auth.example.com/t", "repository:victim/private:pull,push", "repository:team/app:pull"),
+        (
+            "https://auth.example.com/x://registry.example.com/t",
+            "repository:victim/private:pull",
+            "repository:team/app:pull",
+        ),
     ],
 )
 def test_the_scope_is_what_the_registry_wants_within_reading_this_repository(

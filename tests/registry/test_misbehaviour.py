@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from updater.model.image import is_tag
 from updater.registry import client
 from updater.registry.client import Listing, LoginRefused, NotFound, Registry
 from updater.registry.host import Hosts
+from updater.transport.addresses import Kind
 from updater.transport.http import Http
 
 LOGIN = ("ci", "canary-password")
@@ -334,13 +336,34 @@ def test_nobody_is_led_to_a_private_place_that_is_not_the_registry_s_own(where: 
             registry.tags("team/app")
         assert pauses == []
 
-    def realm(_asked: Asked) -> Answered:
-        return reply(401, b"", ("WWW-Authenticate", f'Bearer realm="http://{where}/token"'))
+    for path in ("token", "x://{own}/token"):
 
-    with asking(realm) as (registry, _, pauses):
-        with pytest.raises(RegistryError, match=r"(link-local|private) address, where this server may not lead us"):
-            registry.tags("team/app")
-        assert pauses == []
+        def realm(asked: Asked, path: str = path) -> Answered:
+            named = f"http://{where}/{path.format(own=asked.headers['host'])}"
+            return reply(401, b"", ("WWW-Authenticate", f'Bearer realm="{named}"'))
+
+        with asking(realm) as (registry, _, pauses):
+            with pytest.raises(RegistryError, match=r"(link-local|private) address, where this server may not lead us"):
+                registry.tags("team/app")
+            assert pauses == []
+
+
+def test_the_next_page_of_a_list_that_was_redirected_leads_to_no_private_place_either() -> None:
+    """Whoever the registry led us to may have its name resolve elsewhere by the second page."""
+    pages = {"/v2/team/app/tags/list": "/list", "/list": "/2", "/2": ""}
+    reached: dict[str, object] = {}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        reached[path] = request.extensions["updater.reach"]
+        if path == "/v2/team/app/tags/list":
+            return httpx.Response(302, headers={"Location": "https://elsewhere.example.org/list"})
+        link = {"Link": f'<{pages[path]}>; rel="next"'} if pages[path] else {}
+        return httpx.Response(200, json={"tags": [path.strip("/")]}, headers=link)
+
+    registry = Registry("registry.example.com", http=Http(transport=httpx.MockTransport(answer)))
+    assert registry.tags("team/app").names == ("list", "2")
+    assert reached == {"/v2/team/app/tags/list": None, "/list": {Kind.PUBLIC}, "/2": {Kind.PUBLIC}}
 
 
 # --- words ----------------------------------------------------------------------------------------------------------

@@ -140,12 +140,12 @@ class Registry:
         url = first = f"{self._base}/v2/{repository}/tags/list{self._page}"
         names: dict[str, None] = {}
         told: dict[str, Told] = {}
-        seen, astray = {url}, False
+        seen, astray, before = {url}, False, None
         for _ in range(MAX_PAGES):
-            answer = self._exchange.ask(question, url)
+            answer = self._exchange.ask(question, url, before)
             if 400 <= answer.status < 500 and (home := at_home(url, first)):
                 url, astray = home, True
-                answer = self._exchange.ask(question, url)
+                answer = self._exchange.ask(question, url, before)
             self._exchange.expect(answer, what)
             page, more = read_page(answer, what)
             names.update(dict.fromkeys(page))
@@ -156,6 +156,7 @@ class Registry:
             if onward is None:
                 return Listing(tuple(names), complete=not why, why=why, told=told)
             seen.add(onward)
+            before = answer
             url = (astray and at_home(onward, first)) or onward
         return Listing(tuple(names), complete=False, why=f"more than {MAX_PAGES} pages")
 
@@ -214,9 +215,10 @@ class Registry:
         question = Question("manifests", "GET", repository, INDEX_TYPE, MANIFEST_BYTES, deadline, "referrer")
         url: str | None = f"{self._base}/v2/{repository}/referrers/{digest}"
         seen: set[str] = set()
+        answer: Answer | None = None
         while url is not None and len(seen) < MAX_REFERRER_PAGES:
             seen.add(url)
-            answer = self._exchange.ask(question, url)
+            answer = self._exchange.ask(question, url, answer)
             kind = (answer.header("content-type") or "").partition(";")[0].strip().lower()
             if answer.status in NO_REFERRERS or (answer.status == 200 and kind != INDEX_TYPE):
                 raise NotFound(f"{what}: {self.host} lists none")

@@ -56,11 +56,15 @@ class Exchange:
         except ValueError as err:
             raise RegistryError(f"registry {host}: its endpoint is not an address") from err
 
-    def ask(self, question: Question, url: str) -> Answer:
-        """Send one request, logging in where it is asked for; a refused login or token is renewed once."""
+    def ask(self, question: Question, url: str, before: Answer | None = None) -> Answer:
+        """Send one request, logging in where it is asked for; a refused login or token is renewed once.
+
+        `before` is the answer that names the address, where that is not our own.
+        """
         kind, repository, deadline = question.kind, question.repository, question.deadline
-        authorization = self._login.header(kind, repository, deadline) if origin(url) == self._origin else None
-        answer = self._follow(question, url, authorization)
+        own = origin(url) == self._origin
+        authorization = self._login.header(kind, repository, deadline) if own else None
+        answer = self._follow(question, url, authorization, None if own else led_by(before.peer if before else None))
         tried: tuple[str | None, ...] = (authorization,)
         while len(tried) < MAX_LOGINS and self._refuses(answer, authorization):
             authorization = self._login.answer(answer, kind, repository, tried, deadline)
@@ -78,12 +82,14 @@ class Exchange:
         token = authorization is not None and authorization.startswith("Bearer ")
         return (answer.status == 401 or (token and answer.status in {400, 403})) and origin(answer.url) == self._origin
 
-    def _follow(self, question: Question, url: str, authorization: str | None) -> Answer:
+    def _follow(
+        self, question: Question, url: str, authorization: str | None, reach: frozenset[Kind] | None = None
+    ) -> Answer:
         """Send one request and follow redirects; only the registry's own origin sees the login.
 
-        Redirects lead anywhere public, and to the kind of place where the registry is itself.
+        Redirects lead anywhere public, and to the kind of place where the registry is itself. `reach` is where the
+        first address may be, None where it is the registry's own.
         """
-        reach: frozenset[Kind] | None = None
         for _ in range(MAX_REDIRECTS + 1):
             headers = {"Accept": question.accept}
             if authorization is not None and origin(url) == self._origin:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, urlsplit
 
 from updater.registry.challenge import Challenge
 from updater.transport.addresses import Kind, led_by
@@ -105,8 +105,12 @@ def _scope(wanted: str, kind: str, repository: str, *, foreign: bool) -> str:
 
 
 def _bare(text: str) -> str:
-    """Return `host` or `host:port` in lower case; a port that is the scheme's own (https: 443) is left out."""
-    scheme, _, rest = text.rpartition("://")
-    host = rest.partition("/")[0].lower()
-    own = {"http": ":80", "https": ":443", "": ":443"}.get(scheme.lower(), "")
-    return host.removesuffix(own)
+    """Return `host` or `host:port` in lower case; a port that is the scheme's own (https: 443) is left out.
+
+    It is empty for what is no address.
+    """
+    try:  # read as whoever connects reads it: `https://a/://b` is at a
+        parts = urlsplit(text if "://" in text else f"//{text}")
+    except ValueError:
+        return ""
+    return parts.netloc.lower().removesuffix({"http": ":80", "https": ":443", "": ":443"}.get(parts.scheme, ""))
