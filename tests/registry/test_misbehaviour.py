@@ -366,6 +366,33 @@ def test_the_next_page_of_a_list_that_was_redirected_leads_to_no_private_place_e
     assert reached == {"/v2/team/app/tags/list": None, "/list": {Kind.PUBLIC}, "/2": {Kind.PUBLIC}}
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        pytest.param("https://" + "a" * 7000 + ".example.com/", id="a long name"),
+        pytest.param("https://a\x1b[31mb.example.com/", id="colours"),
+        pytest.param("https://[a](b).example.com/", id="a link in a message"),
+        pytest.param("https://*a*<b>.example.com/", id="marks"),
+        pytest.param("https://a b.example.com/", id="a space"),
+        pytest.param("https://xn--/", id="Punycode that is none"),
+        pytest.param("https://127.0.0.1:1/" + "x" * 7000, id="a long path"),
+        pytest.param("https://127.0.0.1:1/\x1b[31m", id="colours in a path"),
+    ],
+)
+def test_names_that_a_registry_writes_are_short_and_plain_wherever_they_are_shown(named: str) -> None:
+    realm = reply(401, b"", ("WWW-Authenticate", f'Bearer realm="{named}"'))
+    redirect = reply(302, b"", ("Location", named))
+    kind = reply(200, b"<html>", ("Content-Type", named))
+    for answer in (realm, redirect, kind):
+        with asking(lambda _, answer=answer: answer, credentials=Given(pair=LOGIN)) as (registry, _server, _):  # type: ignore[misc]
+            with pytest.raises(RegistryError) as told:
+                registry.tags("team/app")
+            for text in (str(told.value), *registry.untrusted_realms):
+                assert text.isprintable()
+                assert len(text) < 1000
+                assert not set(text) & set("*<") or answer is kind
+
+
 # --- words ----------------------------------------------------------------------------------------------------------
 
 

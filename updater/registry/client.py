@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from updater.errors import RegistryError
 from updater.model.image import DOCKER_HUB, is_digest, is_tag
+from updater.registry.address import address
 from updater.registry.credentials.base import Credentials
 from updater.registry.description import Description, Fetch, Known, Part, complete, describe, nothing_known
-from updater.registry.exchange import Exchange, NotFound, Question, address
+from updater.registry.exchange import Exchange, NotFound, Question
 from updater.registry.greeting import Contact, Greeting, contact, greeting
 from updater.registry.host import CONCURRENCY, Hosts, Limit
 from updater.registry.listing import Listing, Told, at_home, following, read_page

@@ -162,8 +162,9 @@ def _check(answer: Answer, digest: str, what: str) -> None:
     algorithm, _, value = digest.partition(":")
     computed = hashlib.new(algorithm, answer.body).hexdigest()
     if computed != value:
-        kind = (answer.header("content-type") or "no content type")[:60]
-        raise RegistryError(f"{what}: the answer ({kind}) has another digest than {digest}: {algorithm}:{computed}")
+        raise RegistryError(
+            f"{what}: the answer ({answer.kind}) has another digest than {digest}: {algorithm}:{computed}"
+        )
 
 
 def _part(fetch: Fetch, part: Part, descriptor: Document, what: str) -> Answer:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from updater.errors import RegistryError
-from updater.model.image import DOCKER_HUB
+from updater.registry.address import origin
 from updater.registry.login import Login
 from updater.registry.sender import Sender
 from updater.transport.addresses import Kind, led_by
@@ -21,7 +21,6 @@ from updater.transport.http import Answer
 MAX_REDIRECTS = 5
 MAX_LOGINS = 3  # times that one question is sent: without a login, with one, with a renewed one
 
-_HUB_ADDRESS = "https://registry-1.docker.io"
 _ERROR_CODE = re.compile(r"[A-Z_]{1,60}")
 
 
@@ -136,35 +135,13 @@ class Exchange:
         raise RegistryError(f"{what}: {self._host} answered {answer.status}{code}")
 
 
-def address(host: str, endpoint: str | None, *, insecure: bool) -> str:
-    """Return the base of all addresses, without a slash at its end."""
-    if endpoint is None and host == DOCKER_HUB:
-        return _HUB_ADDRESS
-    asked = (endpoint or host).rstrip("/")
-    if "://" not in asked:
-        asked = f"{'http' if insecure else 'https'}://{asked}"
-    if asked.startswith("http://") and not insecure:
-        raise RegistryError(f"{asked} is plain HTTP, which needs insecure: true at registry {host}")
-    return asked
-
-
-def origin(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port. Raises ValueError for what is no address."""
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    if port is None or not parts.hostname or "@" in parts.netloc:
-        raise ValueError("not an http address")
-    return parts.scheme, parts.hostname, port
-
-
 def read_json(answer: Answer, what: str) -> Any:
     """Return what an answer says in JSON, whatever its content type. Raises RegistryError for what is none."""
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError) as err:
-        kind = (answer.header("content-type") or "no content type")[:60]
         raise RegistryError(
-            f"{what}: the answer ({kind}) is not JSON; is there a login page or proxy in between?"
+            f"{what}: the answer ({answer.kind}) is not JSON; is there a login page or proxy in between?"
         ) from err
 
 

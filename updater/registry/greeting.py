@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from updater.errors import RegistryError
+from updater.registry.address import origin
 from updater.registry.challenge import challenges
-from updater.registry.exchange import origin
 from updater.registry.login import Login
 from updater.transport.http import Answer, Certificate, Http, TransportError
 from updater.transport.sockets import addresses

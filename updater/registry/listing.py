@@ -13,9 +13,10 @@ from urllib.parse import urljoin, urlsplit
 
 from updater.errors import RegistryError
 from updater.model.image import is_digest, is_tag
+from updater.registry.address import origin
 from updater.registry.challenge import next_link
 from updater.registry.description import FIRST_YEAR
-from updater.registry.exchange import origin, read_json
+from updater.registry.exchange import read_json
 from updater.transport.http import Answer
 
 

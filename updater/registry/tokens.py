@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from updater.errors import RegistryError
+from updater.registry.address import origin
 from updater.registry.credentials.base import Proof
 from updater.registry.proofs import MAX_KEPT, Proofs
 from updater.registry.realms import Realm, Realms
@@ -108,7 +109,7 @@ class Tokens:
     def _fetch(self, realm: Realm, repository: str, deadline: float) -> tuple[str, float]:
         """Ask the realm for a token, with a renewed login where it refuses ours; return the header and its life."""
         parts = self._readable(realm.address)
-        what = f"token service {parts.netloc[:100]} of {self._name}"
+        what = f"token service {parts.netloc} of {self._name}"
         scope = realm.scope.replace("{}", repository)
         login = self._login_for(parts, repository, deadline)
         answer = self._ask(realm, parts, scope, login, deadline)
@@ -156,17 +157,12 @@ class Tokens:
     def _readable(self, realm: str) -> SplitResult:
         """Take the realm's address apart. Raises RegistryError for one that must not be asked."""
         try:
-            parts = urlsplit(realm)
-            usable = bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
-        except ValueError:
-            usable = False
-        if not usable or parts.scheme not in {"http", "https"}:
-            raise RegistryError(f"{self._name} names a token service that is no address")
-        if parts.scheme == "http" and not self._insecure:
-            raise RegistryError(
-                f"{self._name} names a token service without TLS ({parts.netloc[:100]}); it was not asked"
-            )
-        return parts
+            scheme, host, _port = origin(realm)
+        except ValueError as err:
+            raise RegistryError(f"{self._name} names a token service that is no address") from err
+        if scheme == "http" and not self._insecure:
+            raise RegistryError(f"{self._name} names a token service without TLS ({host}); it was not asked")
+        return urlsplit(realm)
 
     def _login_for(self, realm: SplitResult, repository: str, deadline: float) -> Proof | None:
         """Return the login that this realm may see."""

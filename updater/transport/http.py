@@ -41,9 +41,11 @@ from updater.secrets import remember
 from updater.transport.addresses import Kind, kind_of
 from updater.transport.proxies import Routes
 from updater.transport.sockets import PEER, AddressRefused, BoundedBackend, until
+from updater.transport.words import plain
 
 _REACH = "updater.reach"  # a key of httpx's extensions, as PEER is
 _HEADERS = {"User-Agent": f"updater/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
+MAX_SHOWN = 400  # characters of an address; the longest name of an image has 255
 KEEP_ALIVE = 60.0  # seconds an idle connection is kept: common servers close at 60 to 75
 
 for _name in ("httpx", "httpcore"):
@@ -79,6 +81,11 @@ class Answer:
         """The value of a header, several merged with commas."""
         value: str | None = self.headers.get(name)
         return value
+
+    @property
+    def kind(self) -> str:
+        """What it says that its body is, in a few words for people."""
+        return plain(self.header("content-type") or "no content type", 60)
 
     def values(self, name: str) -> list[str]:
         """Every value of a header that may come several times, unmerged."""
@@ -179,12 +186,12 @@ class Http:
 
 
 def without_secrets(url: str) -> str:
-    """Return the address without userinfo and query, which may hold secrets."""
+    """Return the address without userinfo and query, which may hold secrets, and of what is too long the beginning."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return "an unreadable address"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return plain(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}", MAX_SHOWN)
 
 
 def _read(response: httpx.Response, max_bytes: int, deadline: float, asked: str, *, head: bool) -> bytes:

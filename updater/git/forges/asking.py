@@ -22,6 +22,7 @@ from updater.git.credentials.base import GitCredentials, Login
 from updater.secrets import redact
 from updater.transport.http import Answer, Http, TransportError
 from updater.transport.pace import backoff
+from updater.transport.words import plain
 
 MAX_ANSWER = 1 << 20  # bytes of one thing
 MAX_LIST = 4 << 20  # bytes of one page: GitHub spends some 25 KB on a request, its text not counted
@@ -180,9 +181,8 @@ def read(shape: type[T], answer: Answer, what: str) -> T:
     try:
         document = json.loads(answer.body)
     except (ValueError, RecursionError) as err:
-        kind = plain(answer.header("content-type") or "no content type", 60)
         raise ForgeError(
-            f"{what}: the answer ({kind}) is not JSON; is there a login page or proxy in between?"
+            f"{what}: the answer ({answer.kind}) is not JSON; is there a login page or proxy in between?"
         ) from err
     try:
         return TypeAdapter(shape).validate_python(document)
@@ -222,12 +222,6 @@ def _retry_after(value: str | None, now: datetime) -> float | None:
         return None
     seconds = float(text) if at is None else ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
     return min(max(seconds, 1.0), LONGEST_AWAY)
-
-
-def plain(text: str, most: int) -> str:
-    """Return one short line of a text that others wrote."""
-    line = "".join(c if c.isprintable() else " " for c in text[: most * 2])
-    return " ".join(line.split())[:most]
 
 
 def _said(body: bytes) -> str:

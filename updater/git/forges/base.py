@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 
 from updater.errors import ForgeError
 from updater.git.credentials.base import GitCredentials, Place
-from updater.git.forges.asking import Api, NotDone, plain
+from updater.git.forges.asking import Api, NotDone
 from updater.git.urls import parse
 from updater.model.pull_request import PullRequest
 from updater.plugins import classes
 from updater.transport.http import Http
+from updater.transport.words import plain
 
 MOST = 100  # requests of one branch that are looked at; the newest ones tell what a person decided
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from updater.git.forges.asking import plain
+from updater.transport.words import plain
 
 MAX_TITLE = 255  # characters; the least of what the three take
 MAX_BODY = 60_000  # characters: GitHub takes 65,536, and counts some twice

@@ -21,6 +21,7 @@ from updater.secrets import forget, redact, remember
 from updater.transport.addresses import Kind, kind_of
 from updater.transport.http import Answer, Http, TransportError, without_secrets
 from updater.transport.pace import backoff
+from updater.transport.words import plain
 
 MAX_ANSWER = 64 << 10  # bytes; the longest tokens have some 4 KiB
 SECONDS = 20.0  # one question in all, its tries and pauses together
@@ -149,8 +150,7 @@ def read(shape: type[T], answer: Answer, method: str) -> T:
     try:
         document = json.loads(answer.body)
     except (ValueError, RecursionError) as err:
-        kind = plain(answer.header("content-type") or "no content type", 60)
-        raise RegistryError(f"{what}: the answer ({kind}) is not JSON; is there a proxy in between?") from err
+        raise RegistryError(f"{what}: the answer ({answer.kind}) is not JSON; is there a proxy in between?") from err
     try:
         return TypeAdapter(shape).validate_python(document)
     except (ValidationError, RecursionError) as err:
@@ -171,12 +171,6 @@ def passing(*secrets: str) -> Iterator[None]:
     finally:
         for secret in secrets:
             forget(secret)
-
-
-def plain(text: str, most: int) -> str:
-    """Return one short line of a text that others wrote."""
-    line = "".join(c if c.isprintable() else " " for c in text[: most * 2])
-    return " ".join(line.split())[:most]
 
 
 def _said(body: bytes) -> list[str]:

@@ -19,9 +19,10 @@ from typing import Annotated, Any, NamedTuple, Self
 from pydantic import BaseModel, BeforeValidator, Field
 
 from updater.errors import RegistryError
-from updater.registry.credentials.asking import MAX_SAID, Token, ask, passing, plain, read, refused
+from updater.registry.credentials.asking import MAX_SAID, Token, ask, passing, read, refused
 from updater.secrets import redact
 from updater.transport.http import Answer, Http
+from updater.transport.words import plain
 
 INSTALL = "pip install 'updater[ecr]'"
 SESSION = "updater"  # how what we do is called in the account's audit trail
