@@ -165,6 +165,21 @@ def test_a_registry_that_fails_is_said_once_and_its_recovery_too(path: WholePath
     assert commits(bare, before) == []
 
 
+def test_a_registry_that_wants_to_be_left_alone_is_so_under_a_new_configuration_too(path: WholePath) -> None:
+    with Scripted(lambda _: reply(429, {}, ("Retry-After", "3600"))) as server:
+        images = [f"{server.host}/acme/one", f"{server.host}/acme/two"]
+        path.create("second", {f"{n}.yaml": manifest(image, "1.0.0") for n, image in enumerate(images)})
+        entries = [{"image": image} | QUICK for image in images]
+        registries = [{"host": server.host, "insecure": True}]
+        path.configure(entries[:1], ["second"], registries=registries)
+        with running(path) as daemon:
+            daemon.wait("decided", image=images[0], outcome="failed")
+            path.configure(entries, ["second"], registries=registries)
+            daemon.wait("decided", image=images[1], outcome="failed")
+            assert daemon.stop() == 0
+        assert len(server.requests) == 1
+
+
 def test_a_repository_that_fails_is_said_once_though_no_image_fails(path: WholePath) -> None:
     """What every repository may mention is up to date in one; that another cannot be read must not stay unsaid."""
     path.configure([path.entry("acme/api", range="1.x", **QUICK)], ["fleet", "gone"])

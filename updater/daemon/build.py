@@ -71,17 +71,18 @@ def build(
     database: Database | None = None,
     written: Callable[[], object] = lambda: None,
     counting: Counting = NOBODY,
+    hosts: Hosts | None = None,
 ) -> Iterator[World]:
     """Yield the clients of one configuration and close them at the end.
 
     `everything` finds references to every image, not only to those that are tracked. The state is opened when it is
     first needed, unless a database is given, which stays open. `written` is called when there is something to send;
-    `counting` is told what happens in rooms that do not know it.
+    `counting` is told what happens in rooms that do not know it. `hosts` are the registries' as they were known before.
     """
     prepare(settings.data)
     clients: list[Http] = []
     closing: list[Database] = []
-    http, hosts = _once(partial(_http, clients)), Hosts()
+    http, hosts = _once(partial(_http, clients)), hosts or Hosts()
     words = None if everything else words_of(settings.items)
     policies = policies_of(settings.items)
     finder = _once(lambda _repo, _branch: Finder(words, partial(canonical, settings), policies))

@@ -49,6 +49,7 @@ from updater.pipeline.look import World
 from updater.pipeline.report import Outcome, Report, unique
 from updater.pipeline.tell import polls_of
 from updater.pipeline.update import update
+from updater.registry.host import Hosts
 from updater.store.database import Database
 from updater.store.journal import Journal
 from updater.store.polls import Poll, Polls
@@ -115,6 +116,7 @@ class Daemon:
         self._waking = threading.Lock()  # what is made due is not lost while another configuration comes
         self.written: deque[str] = deque(maxlen=REMEMBERED)  # revisions
         self.metrics = Metrics()
+        self._hosts = Hosts()  # a new configuration is no reason to ask whoever wants to be left alone
         self.desk = Desk(self)
 
     def run(self) -> int:
@@ -146,7 +148,7 @@ class Daemon:
             closing.callback(couriers.close)
             counting = Counting(self.metrics.asked, self.metrics.pushed, self.metrics.conflicted, self.metrics.happened)
             world = closing.enter_context(
-                build(settings, database=self.database, written=couriers.wake, counting=counting)
+                build(settings, database=self.database, written=couriers.wake, counting=counting, hosts=self._hosts)
             )
             agenda = Agenda(settings.items, self.known, datetime.now(UTC), time.monotonic())
             made = _Generation(settings, world, agenda, couriers, closing)
