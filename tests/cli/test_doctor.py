@@ -141,6 +141,37 @@ def test_a_server_that_is_no_registry_or_speaks_no_tls_is_named(path: WholePath)
     assert "insecure: true" in findings(path)["registry", "connection"].advice
 
 
+WANTED = reply(401, {}, ("WWW-Authenticate", 'Basic realm="x"'))
+
+
+@pytest.mark.parametrize(
+    ("answer", "entry", "advice"),
+    [
+        pytest.param(reply(200, b"<html>", ("Content-Type", "text/html")), {}, "is it a registry?", id="a web page"),
+        pytest.param(None, {"insecure": False}, "insecure: true", id="plain HTTP that hangs up"),
+        pytest.param(WANTED, {}, "give credentials", id="no login"),
+        pytest.param(WANTED, {"path": "none.json"}, "check its path", id="no config.json"),
+        pytest.param(WANTED, {"path": "program.json"}, "check its path", id="no such program"),
+        pytest.param(WANTED, {"path": "empty.json"}, "log in there", id="a config.json without this host"),
+        pytest.param(reply(400, b"TLS!"), {}, "insecure: true is plain HTTP", id="TLS where plain HTTP is spoken"),
+    ],
+)
+def test_the_advice_fits_the_mistake(
+    path: WholePath, answer: bytes | None, entry: dict[str, object], advice: str
+) -> None:
+    (path.folder / "empty.json").write_text("{}")
+    (path.folder / "program.json").write_text('{"credsStore": "no-such-program"}')
+    with Scripted(lambda _: answer) as server:
+        path.create("fleet", {"web.yaml": manifest(f"{server.host}/acme/web", "1.0.0")})
+        if file := entry.get("path"):
+            entry = {"credentials": {"kind": "docker_config", "path": str(path.folder / str(file))}}
+        registry = {"host": server.host, "insecure": True} | entry
+        path.configure([{"image": f"{server.host}/acme/web", "name": "web"}], registries=[registry])
+        wrong = [one for one in findings(path).values() if not one.ok]
+        assert wrong
+        assert any(advice in one.advice for one in wrong), wrong
+
+
 @pytest.mark.parametrize(("left", "advice"), [("76", ""), ("9", "log in for a higher limit")], ids=["enough", "few"])
 def test_pulls_that_are_left_are_told_where_a_registry_says_it(path: WholePath, left: str, advice: str) -> None:
     says = [("RateLimit-Limit", "100;w=21600"), ("RateLimit-Remaining", left), ("Docker-RateLimit-Source", "192.0.2.1")]

@@ -31,11 +31,17 @@ _ADVICE = tuple(
     (re.compile(sign, re.IGNORECASE), words)
     for sign, words in (
         (r"cannot be resolved|resolve host", "check the spelling of the host, and the name service of this machine"),
-        (r"WRONG_VERSION_NUMBER|record layer|packet length", "it speaks plain HTTP: insecure: true, if that is meant"),
-        (r"certificate|CERTIFICATE|SSL", "give the authority that signed it as network.ca_file, here or for all"),
+        (
+            r"WRONG_VERSION_NUMBER|record layer|packet length|SSL.* EOF",
+            "it speaks plain HTTP: insecure: true, if that is meant",
+        ),
+        (r"certificate", "give the authority that signed it as network.ca_file, here or for all"),
         (r"no answer in time|timed out|connection refused|unreachable|reset by", "is there a firewall, or a proxy?"),
         (r"429|too many requests", "wait, log in for a higher limit, or set a rate for this registry"),
         (r"secret env:|secret file:", "set what the reference names, for the user that runs the updater"),
+        (r"is not JSON|not a list of tags", "is it a registry? Check host and endpoint, and what stands in between"),
+        (r"cannot be (read|started)", "check its path, and the rights of the user that runs the updater"),
+        (r"has none for it", "log in there with docker or podman, or give credentials for this host in registries"),
         (r"key that is not pinned", "put the key that the host shows now into known_hosts, if it is the right one"),
         (r"does not accept the key", "add the public key to the repository, with the right to write"),
         (r"login|401|403|Authentication|denied", "check user name and secret, and that its rights cover this"),
@@ -173,7 +179,12 @@ def _greeted(subject: str, greeting: Greeting, address: str, *, logged_in: bool)
         return Finding(subject, "challenge", True, "open: it asks for no login")
     if greeting.status != 401 or not greeting.schemes:
         said = f"{address}/v2/ answered {greeting.status}"
-        return Finding(subject, "challenge", False, said, "is it a registry? Check host and endpoint")
+        plain = (
+            ""
+            if address.startswith("https:")
+            else ", and whether it speaks TLS after all: insecure: true is plain HTTP"
+        )
+        return Finding(subject, "challenge", False, said, f"is it a registry? Check host and endpoint{plain}")
     if not greeting.realm:
         said = f"it wants a login: {', '.join(greeting.schemes)}"
         advice = "" if logged_in else "give credentials for this host in registries"
