@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.lab.config import settings
 from tests.lab.registry import FLAVOURS, LOGIN, Auth, Flavour, open_registry
+from tests.lab.scripted import Answered, Asked, Scripted, reply
 from updater.daemon.build import build
 from updater.errors import RegistryError
 from updater.model.image import ImageRef
@@ -189,6 +190,30 @@ def test_docker_hub_has_many_names(key: str) -> None:
 def test_an_entry_says_who_we_are_in_one_of_four_ways(entry: object, proof: Proof | None) -> None:
     file = DockerFile.parse(json.dumps({"auths": {HOST: entry}}).encode())
     assert file.auth(HOST, "team/app") == proof
+
+
+def test_a_token_that_one_path_s_login_got_is_never_used_for_another_path(tmp_path: Path) -> None:
+    """The registry wants one and the same scope for all of its repositories."""
+    got: list[tuple[str, str]] = []
+
+    def answer(asked: Asked) -> Answered:
+        given = asked.headers.get("authorization", "")
+        if asked.path == "/token":
+            name = base64.b64decode(given.removeprefix("Basic ")).decode().partition(":")[0] or "nobody"
+            return reply(200, {"token": f"token-of-{name}", "expires_in": 3600})
+        if given:
+            got.append((asked.path.split("/")[2], given.removeprefix("Bearer token-of-")))
+            return reply(200, {"name": "x", "tags": ["1"]})
+        realm = f'Bearer realm="http://{asked.headers["host"]}/token",scope="repository:one/for/all:pull"'
+        return reply(401, {}, ("WWW-Authenticate", realm))
+
+    with Scripted(answer) as server, Http() as http:
+        entries = {f"{server.host}/{name}": {"auth": pair(name, "p")} for name in ("red", "blue")}
+        credentials = bound(write(tmp_path / "config.json", {"auths": entries}), server.host)
+        registry = Registry(server.host, http=http, insecure=True, credentials=credentials)
+        for team in ("red", "blue", "green", "red"):
+            registry.tags(f"{team}/app")
+    assert got == [("red", "red"), ("blue", "blue"), ("green", "nobody"), ("red", "red")]
 
 
 def test_an_empty_entry_with_a_longer_path_is_anonymous_and_one_of_another_spelling_is_not() -> None:

@@ -32,12 +32,23 @@ class Proofs:
 
     def now(self, repository: str, deadline: float) -> Proof | None:
         """Return the proof as it is now, None where nobody is to log in. Raises RegistryError."""
-        given = self._given(repository, deadline)
+        given = self.given(repository, deadline)
         return self._latest(given) if given else None
+
+    def given(self, repository: str, deadline: float) -> Proof | None:
+        """Return the proof as whoever keeps it has it, which no token service replaces. Raises RegistryError."""
+        if self._credentials is None:
+            return None
+        try:
+            given = self._credentials.login(repository, deadline)
+        except UpdaterError as err:
+            raise RegistryError(f"no login for {self._name}: {err}") from err
+        self.empty = given is None
+        return given
 
     def renewed(self, refused: Proof, repository: str, deadline: float) -> Proof | None:
         """Return another proof in place of a refused one, None where there is no other. Raises RegistryError."""
-        given = self._given(repository, deadline)
+        given = self.given(repository, deadline)
         if given is None or self._credentials is None:
             return None
         if (latest := self._latest(given)) != refused:
@@ -52,7 +63,7 @@ class Proofs:
                 self._credentials.renew(given)
         finally:
             self._renewing.release()
-        again = self._given(repository, deadline)
+        again = self.given(repository, deadline)
         return again if again != refused else None
 
     def follow(self, used: Proof, identity_token: str) -> None:
@@ -89,16 +100,6 @@ class Proofs:
             if len(self._pairs) > MAX_KEPT:
                 forget(self._pairs.pop(0))
         return f"Basic {b64encode(pair.encode()).decode()}"
-
-    def _given(self, repository: str, deadline: float) -> Proof | None:
-        if self._credentials is None:
-            return None
-        try:
-            given = self._credentials.login(repository, deadline)
-        except UpdaterError as err:
-            raise RegistryError(f"no login for {self._name}: {err}") from err
-        self.empty = given is None
-        return given
 
     def _latest(self, given: Proof) -> Proof:
         with self._lock:

@@ -60,7 +60,7 @@ class Tokens:
         self._name, self._sender, self._proofs, self._realms = name, sender, proofs, realms
         self._insecure, self._clock = insecure, clock
         self._lock = threading.Lock()
-        self._slots: dict[tuple[str, str, str], _Slot] = {}
+        self._slots: dict[tuple[str, str, str, Proof | None], _Slot] = {}
         self._alone: set[str] = set()  # repositories that the token of all was refused for
         self._refused: dict[Proof, float] = {}
 
@@ -71,8 +71,9 @@ class Tokens:
         Raises LoginRefused and RegistryError.
         """
         refused = (tried[-1] if tried else None) or ""
-        if self._shared(repository, deadline):
-            slot = self._slot(realm, "")
+        given = self._proofs.given(repository, deadline)  # each path may have its own, and what it gets is its own
+        if given is None and self._realms.unbound and repository not in self._alone:  # one token does for all of these
+            slot = self._slot(realm, "", None)
             if not refused or slot.header != refused:
                 return self._current(slot, realm, repository, refused, deadline)
             slot.header = ""
@@ -83,17 +84,13 @@ class Tokens:
         elif len(tried) > 1:
             return None
         scope = realm.scope.replace("{}", repository)
-        return self._current(self._slot(realm, scope), realm, repository, refused, deadline)
+        return self._current(self._slot(realm, scope, given), realm, repository, refused, deadline)
 
-    def _shared(self, repository: str, deadline: float) -> bool:
-        """Say whether one token does for this repository and all others: nobody logs in, and the registry allows it."""
-        return self._realms.unbound and repository not in self._alone and self._proofs.now(repository, deadline) is None
-
-    def _slot(self, realm: Realm, scope: str) -> _Slot:
+    def _slot(self, realm: Realm, scope: str, given: Proof | None) -> _Slot:
         with self._lock:
             if len(self._slots) >= MAX_SLOTS:
                 self._slots.clear()
-            return self._slots.setdefault((realm.address, realm.service, scope), _Slot())
+            return self._slots.setdefault((realm.address, realm.service, scope, given), _Slot())
 
     def _current(self, slot: _Slot, realm: Realm, repository: str, refused: str, deadline: float) -> str:
         if not slot.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
