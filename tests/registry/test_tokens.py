@@ -271,6 +271,30 @@ def test_a_login_that_the_token_service_refuses_is_renewed_and_tried_once_more()
     assert (credentials.refused, len(world.minted)) == ([OLD], 2)
 
 
+def test_a_login_that_nobody_renews_does_until_its_end() -> None:
+    now, failing = [0.0], [False]
+
+    def fetch(_: float) -> Lent:
+        if failing[0]:
+            raise RegistryError("the cloud is away")
+        return Lent(Proof("u", f"p{now[0]}"), 3600)
+
+    kept = Kept(fetch, clock=lambda: now[0])
+    first = kept.get(time.monotonic() + 5)
+    failing[0] = True
+    for now[0] in (3400.0, 3599.0):
+        assert kept.get(time.monotonic() + 5) == first
+    now[0] = 3600.0
+    with pytest.raises(RegistryError, match="the cloud is away"):
+        kept.get(time.monotonic() + 5)
+    failing[0], now[0] = False, 3700.0
+    assert kept.get(time.monotonic() + 5) != first
+    failing[0] = True
+    kept.forget(kept.get(time.monotonic() + 5))
+    with pytest.raises(RegistryError, match="the cloud is away"):
+        kept.get(time.monotonic() + 5)
+
+
 def test_threads_whose_login_is_refused_at_the_same_time_renew_it_once_and_all_go_on() -> None:
     fetched, together = [0], threading.Barrier(8)
 

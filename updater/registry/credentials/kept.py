@@ -35,7 +35,7 @@ class Kept:
         self._fetch, self._clock = fetch, clock
         self._lock = threading.Lock()
         self._proof: Proof | None = None
-        self._until = 0.0
+        self._until = self._end = 0.0
         self._failed: tuple[float, str] | None = None
 
     def get(self, deadline: float) -> Proof:
@@ -44,7 +44,7 @@ class Kept:
             raise RegistryError("no login in time; another request waits for the same one")
         try:
             if self._proof is None or self._clock() >= self._until:
-                self._renew(deadline)
+                self._try(deadline)
             assert self._proof is not None
             return self._proof
         finally:
@@ -54,8 +54,15 @@ class Kept:
         """Fetch another one when it is wanted again, unless somebody did already; always True."""
         with self._lock:
             if self._proof == refused:
-                self._until = 0.0
+                self._until = self._end = 0.0
         return True
+
+    def _try(self, deadline: float) -> None:
+        try:
+            self._renew(deadline)
+        except UpdaterError:
+            if self._clock() >= self._end:  # until then what there is does, though nobody renews it
+                raise
 
     def _renew(self, deadline: float) -> None:
         if self._failed is not None and self._clock() < self._failed[0]:
@@ -70,7 +77,8 @@ class Kept:
             remember(secret)
         life = max(lent.seconds, SHORTEST)
         self._proof, self._failed = lent.proof, None
-        self._until = self._clock() + life - min(EARLY, life / 4)
+        self._end = self._clock() + life
+        self._until = self._end - min(EARLY, life / 4)
         if old is not None and old != lent.proof:
             for secret in filter(None, (old.password, old.identity_token, old.bearer)):
                 forget(secret)
