@@ -374,6 +374,7 @@ def test_the_next_page_of_a_list_that_was_redirected_leads_to_no_private_place_e
         pytest.param("https://[a](b).example.com/", id="a link in a message"),
         pytest.param("https://*a*<b>.example.com/", id="marks"),
         pytest.param("https://a b.example.com/", id="a space"),
+        pytest.param("https://\x1b[::1]/", id="an escape before brackets"),
         pytest.param("https://xn--/", id="Punycode that is none"),
         pytest.param("https://127.0.0.1:1/" + "x" * 7000, id="a long path"),
         pytest.param("https://127.0.0.1:1/\x1b[31m", id="colours in a path"),

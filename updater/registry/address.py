@@ -9,7 +9,7 @@ from updater.errors import RegistryError
 from updater.model.image import DOCKER_HUB
 
 _HUB_ADDRESS = "https://registry-1.docker.io"
-_HOST = re.compile(r"[\w.-]{1,253}|[0-9a-f:.]{2,45}")  # others write such names, and errors and messages show them
+_PLACE = re.compile(r"(?:[\w.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")  # errors and messages show it
 
 
 def address(host: str, endpoint: str | None, *, insecure: bool) -> str:
@@ -27,7 +27,8 @@ def address(host: str, endpoint: str | None, *, insecure: bool) -> str:
 def origin(url: str) -> tuple[str, str, int]:
     """Return scheme, host and port. Raises ValueError for what is no address."""
     parts = urlsplit(url)
-    port = {"http": 80, "https": 443}.get(parts.scheme) if parts.port is None else parts.port
-    if not port or not _HOST.fullmatch(parts.hostname or "") or "@" in parts.netloc:
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    port = usual if parts.port is None else parts.port
+    if not usual or not port or not parts.hostname or not _PLACE.fullmatch(parts.netloc):
         raise ValueError("not an http address")
-    return parts.scheme, parts.hostname or "", port
+    return parts.scheme, parts.hostname, port
