@@ -114,8 +114,8 @@ def test_a_mirror_does_not_inherit_the_realms_that_are_known_for_the_host() -> N
 
 @pytest.mark.parametrize(
     "realm",
-    ["http://registry.example.com/token", "ftp://registry.example.com:21/", "https://a:b@registry.example.com/", "token",
-     "", "https://[", "https://registry.example.com:99999/", "https://registry.example.com:0/"],
+    ["http://registry.example.com/token", "ftp://registry.example.com:21/", "https://a:b@registry.example.com/",
+     "token", "", "https://[", "https://registry.example.com:99999/", "https://registry.example.com:0/"],
 )  # fmt: skip
 def test_a_realm_without_tls_or_without_sense_is_never_asked(realm: str) -> None:
     world = World(realm)

@@ -167,6 +167,19 @@ def test_a_server_that_accepts_and_says_nothing_ends_at_the_deadline_with_and_wi
             assert time.monotonic() - start < 2
 
 
+def test_a_name_that_the_resolver_does_not_find_in_time_ends_at_the_deadline(
+    http: Http, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait(10))
+    start = time.monotonic()
+    with pytest.raises(TransportError, match="in time") as late:
+        get(http, "http://slow.example/", seconds=0.3)
+    assert time.monotonic() - start < 5
+    assert late.value.retryable
+    asked.set()
+
+
 def test_a_deadline_that_has_passed_asks_nobody(http: Http) -> None:
     with Scripted(lambda _: reply(200)) as server:
         with pytest.raises(TransportError, match="in time"):

@@ -9,7 +9,7 @@ from updater.registry.address import origin
 from updater.registry.challenge import challenges
 from updater.registry.login import Login
 from updater.transport.http import Answer, Certificate, Http, TransportError
-from updater.transport.sockets import addresses
+from updater.transport.sockets import addresses, until
 
 SHOWN = 100  # characters of what the registry says that are kept
 
@@ -56,7 +56,8 @@ def contact(base: str, http: Http, deadline: float) -> Contact:
     scheme, host, port = origin(base)
     if http.proxied(scheme, host, port):
         return Contact(base, proxy=True)
-    found = addresses(host, port)
+    with until(deadline):
+        found = addresses(host, port)
     if not found:
         raise RegistryError(f"{host} cannot be resolved")
     try:

@@ -1,7 +1,7 @@
-"""Connections each step of which gets only the time that is left: connect, handshake, read and write.
+"""Connections each step of which gets only the time that is left: resolve, connect, handshake, read and write.
 
 The timeouts of HTTP libraries are per step, so a server that drips bytes could hold a caller for as long as it
-likes. Resolving a name is left to the system's resolver and its own time limits.
+likes; the system's resolver has limits of its own, of a minute and more where it tries many suffixes of a name.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
 import httpcore
 
 from updater.transport.addresses import Kind, kind_of
+
+_Info = tuple[Any, Any, int, str, tuple[Any, ...]]  # what getaddrinfo says of one address
 
 PEER = "updater.peer"  # what a connection is asked by for the kind of address at its other end
 CONNECT_TIMEOUT = 10.0  # seconds for one address, so that a dead IPv6 route leaves time for IPv4
@@ -117,13 +120,31 @@ def addresses(host: str, port: int) -> list[str]:
     """Return the addresses of a name, empty where it has none."""
     try:
         return _addresses(host, port)
-    except httpcore.ConnectError:
+    except (httpcore.ConnectError, httpcore.ConnectTimeout):
         return []
 
 
 def _addresses(host: str, port: int) -> list[str]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = _resolved(host, port)
+    except TimeoutError as err:
+        raise httpcore.ConnectTimeout(f"{host} was not resolved in time") from err
     except (OSError, UnicodeError) as err:  # UnicodeError: a label too long for IDNA
         raise httpcore.ConnectError(f"{host} cannot be resolved") from err
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _resolved(host: str, port: int) -> list[_Info]:
+    """Ask the system's resolver, in a thread of its own: nothing ends a call of it. Raises OSError, UnicodeError."""
+    if kind_of(host) is not None:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    answer: Future[list[_Info]] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as err:
+            answer.set_exception(err)
+
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
+    return answer.result(_left(httpcore.ConnectTimeout))
