@@ -323,6 +323,7 @@ def test_the_service_of_an_exchange_is_exactly_the_registry(tmp_path: Path, http
         ({"iat": 100, "exp": 3700}, 3600),
         ({"iat": 100, "exp": 100}, 60),
         ({"iat": 0, "exp": 10**30}, 10_800),
+        ({"iat": 0, "exp": float("nan")}, 60),
         ({"exp": 10_000}, 10_800),
         ({"iat": "a", "exp": "b"}, 10_800),
     ],

@@ -150,7 +150,7 @@ def life_of(token: str) -> float:
         middle = token.split(".")[1]
         claims = json.loads(urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
         life = claims["exp"] - claims["iat"]
-        return float(min(max(life, SHORTEST), LIFE))
+        return float(min(max(SHORTEST, life), LIFE))  # in this order NaN, which JSON may hold, is the shortest
     except (IndexError, KeyError, TypeError, ValueError, OverflowError, RecursionError, binascii.Error):
         return LIFE
 
