@@ -58,6 +58,12 @@ def test_a_registry_that_asks_for_a_pause_gets_it() -> None:
     assert agenda.due(HOST, 3600.0) == [API]
 
 
+def test_a_clock_that_leapt_for_years_during_a_cycle_keeps_nobody_away_for_years() -> None:
+    agenda = Agenda([API], {}, AT, 0.0)
+    agenda.done([API], {"api": 1}, {"api": 50 * 365 * 86400.0}, 0.0)
+    assert agenda.due(HOST, 3700.0) == [API]
+
+
 def test_a_pause_outlives_a_restart_but_never_an_interval() -> None:
     paused = replace(poll(1, failures=1)["api"], retry_at=AT + timedelta(seconds=90))
     agenda = Agenda([API], {"api": paused}, AT, 0.0)

@@ -17,6 +17,7 @@ from updater.store.polls import Poll
 from updater.transport.pace import backoff
 
 RETRY_BASE = 30.0  # seconds; doubled for each failure in a row, at most the item's interval
+LONGEST = 3660.0  # seconds that anybody is stayed away from: who asks for that may ask for an hour
 APART = 1.0  # seconds between two looks at one item, however often somebody hints at it
 
 
@@ -80,7 +81,7 @@ class Agenda:
                 wait = item.poll_interval + jitter(item, self._turn)
                 if failures.get(item.name):
                     wait = min(wait, RETRY_BASE + backoff(failures[item.name], base=RETRY_BASE, cap=wait))
-                pause = now + pauses.get(item.name, 0.0)
+                pause = now + min(pauses.get(item.name, 0.0), LONGEST)  # of the wall clock, which may have leapt
                 self._rest[item.name] = max(pause, self._rest.get(item.name, 0.0))
                 again = max(pause, self._again.pop(item.name, math.inf))
                 self._due[item.name] = min(again, max(now + wait, pause))
