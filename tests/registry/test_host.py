@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -171,10 +172,34 @@ def test_one_probe_at_a_time_asks_a_host_that_is_down(guest: Guest) -> None:
     probe = threading.Thread(target=lambda: found.append(registry.tags("team/app").names))
     probe.start()
     assert asked.wait(10)
-    assert "is down since" in str(guest.refused(registry))
+    with pytest.raises(RegistryError, match="is down since"):
+        guest.hosts.at(server.url).enter()
+    waiting = threading.Thread(target=lambda: found.append(registry.tags("team/other").names))
+    waiting.start()
+    waiting.join(0.2)
+    assert (waiting.is_alive(), len(server.requests)) == (True, 4), "it waits for what the probe finds out"
     answer.set()
-    probe.join(10)
-    assert (found, len(server.requests)) == ([("1",)], 4)
+    for thread in (probe, waiting):
+        thread.join(10)
+    assert (found, len(server.requests)) == ([("1",), ("1",)], 5)
+
+
+def test_one_repository_that_is_broken_costs_the_others_nothing(guest: Guest) -> None:
+    """A proxy answers 502 for what it cannot fetch itself; asked alone, that looks like a host that is down."""
+
+    def script(asked: Asked) -> Answered:
+        if "broken" in asked.path:
+            return reply(502)
+        server.stopped.wait(0.1)  # as far as a registry is away
+        return PAGE
+
+    server = guest.serve(script)
+    registry = guest.at(server)
+    guest.refused(registry, "team/broken")
+    guest.waits.leapt += 1.1
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: registry.tags(f"team/app{n}").names, range(20)))
+    assert found == [("1",)] * 20
 
 
 def test_a_question_that_a_host_cannot_answer_is_no_trouble_of_the_host_while_it_answers_others(guest: Guest) -> None:

@@ -117,9 +117,13 @@ class Host:
             wait, wish = self._until - self._clock(), self._wish
         return RegistryError(f"{self.name} wants fewer requests: {wish}", retry_at=_after(wait))
 
-    def enter(self) -> Visit:
-        """Begin a request, which ends with `Visit.leave`. Raises RegistryError at once where the host is down."""
-        leave = self._breaker.enter()
+    def enter(self, patience: float = 0.0) -> Visit:
+        """Begin a request, which ends with `Visit.leave`. Raises RegistryError where the host is down.
+
+        Who comes while somebody finds out whether it is back waits for that, so many seconds at most: else one
+        question that it cannot answer would have all of the next ones refused but the first.
+        """
+        leave = self._breaker.enter(patience)
         if leave is None:
             raise self._gone()
         return Visit(self, leave, self._clock())

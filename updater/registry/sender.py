@@ -73,7 +73,7 @@ class Sender:
         asked, patience = f"{method} {without_secrets(url)}", self._request_seconds
         host = self._hosts.at(url)
         self._wait_for(host, deadline)
-        visit = host.enter()
+        visit = host.enter(min(LONGEST_PAUSE, deadline - time.monotonic()))
         try:
             for attempt in range(1, TRIES + 1):
                 last = attempt == TRIES or visit.probe

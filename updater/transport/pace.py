@@ -79,7 +79,7 @@ class Breaker:
     ) -> None:
         self._limit, self._base, self._cap = failures, base, cap
         self._clock, self._random = clock, random
-        self._lock = threading.Lock()
+        self._changed = threading.Condition(threading.Lock())
         self._failures = 0  # in a row; while it is open, those of probes count alone
         self._next = 0.0  # when the next probe may go
         self._probing = False
@@ -87,18 +87,22 @@ class Breaker:
     @property
     def open(self) -> bool:
         """Whether only probes may ask."""
-        with self._lock:
+        with self._changed:
             return self._failures >= self._limit
 
     @property
     def wait(self) -> float:
         """Seconds until somebody may ask; 0 where it is closed or a probe is due."""
-        with self._lock:
+        with self._changed:
             return max(0.0, self._next - self._clock()) if self._failures >= self._limit else 0.0
 
-    def enter(self) -> Pass | None:
-        """Return the leave to ask, which is given back by `leave`, whatever happens; None where nobody may ask now."""
-        with self._lock:
+    def enter(self, patience: float = 0.0) -> Pass | None:
+        """Return the leave to ask, which is given back by `leave`, whatever happens; None where nobody may ask now.
+
+        A probe that is under way is waited for so many seconds: where it works, all may ask.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._probing, max(0.0, patience))
             if self._failures < self._limit:
                 return Pass(probe=False)
             if self._probing or self._clock() < self._next:
@@ -108,9 +112,10 @@ class Breaker:
 
     def leave(self, leave: Pass, worked: bool | None) -> None:
         """Give the leave back. `worked` is None where nothing was learnt about the other side."""
-        with self._lock:
+        with self._changed:
             if leave.probe:
                 self._probing = False
+                self._changed.notify_all()
             if worked:
                 self._failures = 0
             elif worked is False and (leave.probe or self._failures < self._limit):
