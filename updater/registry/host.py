@@ -38,6 +38,7 @@ BUDGETS = {
 }
 """Requests a second, and at once, for hosts known to throttle; an entry's own `rate` and `burst` win."""
 
+_SUBJECT = re.compile(r"/v2/(.+)/(?:tags|manifests|blobs|referrers)/")
 _COUNT = re.compile(r"(\d{1,9})(?:;w=(\d{1,9}))?", re.ASCII)
 _SOURCE = re.compile(r"[A-Za-z0-9.:_-]{1,64}")
 
@@ -62,6 +63,12 @@ class Limit:
     def low(self) -> bool:
         """Whether less than a tenth is left."""
         return self.total is not None and 10 * self.remaining < self.total
+
+
+def subject_of(url: str) -> str:
+    """Return the repository that a request is about, empty where it is about none, as at a token service."""
+    found = _SUBJECT.search(url)
+    return found[1] if found else ""
 
 
 def read_limit(answer: Answer, now: datetime) -> Limit | None:
@@ -100,6 +107,7 @@ class Host:
         self._limited = 0  # answers of "too many requests" in a row
         self._answered = float("-inf")  # when it last gave an answer
         self._down: tuple[datetime, str] | None = None  # since when, and what happened
+        self._doubt = ""  # the one repository that it answered with trouble for, which may be that one's alone
 
     @property
     def pause(self) -> float:
@@ -117,16 +125,21 @@ class Host:
             wait, wish = self._until - self._clock(), self._wish
         return RegistryError(f"{self.name} wants fewer requests: {wish}", retry_at=_after(wait))
 
-    def enter(self, patience: float = 0.0) -> Visit:
+    def enter(self, patience: float = 0.0, subject: str = "") -> Visit:
         """Begin a request, which ends with `Visit.leave`. Raises RegistryError where the host is down.
 
         Who comes while somebody finds out whether it is back waits for that, so many seconds at most: else one
-        question that it cannot answer would have all of the next ones refused but the first.
+        question that it cannot answer would have all of the next ones refused but the first. `subject` is the
+        repository that is asked about: where there is trouble with one alone, each other one has a try.
         """
         leave = self._breaker.enter(patience)
         if leave is None:
-            raise self._gone()
-        return Visit(self, leave, self._clock())
+            with self._lock:
+                known = not self._doubt or subject in {"", self._doubt}
+            if known:
+                raise self._gone()
+            leave = Pass(probe=True)
+        return Visit(self, leave, self._clock(), subject)
 
     def ask_for_pause(self, seconds: float, wish: str) -> float:
         """Have nobody ask for so many seconds and a few more; return how many they are."""
@@ -144,7 +157,7 @@ class Host:
             self._limited = self._limited + 1 if answer.status == 429 else 0
             return self._limited > PATIENT
 
-    def leave(self, visit: Visit, worked: bool | None, why: str) -> RegistryError | None:
+    def leave(self, visit: Visit, worked: bool | None, why: str, *, answered: bool) -> RegistryError | None:
         """Learn from a request that ended; see `Visit.leave`."""
         with self._lock:
             if worked:
@@ -152,7 +165,9 @@ class Host:
             elif worked is False and self._answered >= visit.since:
                 worked = None  # others were answered meanwhile: this question is the trouble, not the host
             elif worked is False and self._down is None:
-                self._down = datetime.now(UTC), why
+                self._down, self._doubt = (datetime.now(UTC), why), visit.subject if answered else ""
+            elif worked is False and not (answered and visit.subject == self._doubt):
+                self._doubt = ""
         self._breaker.leave(visit.granted, worked)
         return self._gone() if worked is False else None
 
@@ -171,6 +186,7 @@ class Visit:
     host: Host
     granted: Pass
     since: float  # of the host's clock: its first try
+    subject: str = ""
     _left: bool = False
 
     @property
@@ -182,15 +198,15 @@ class Visit:
         """The first try goes out; what was waited for before says nothing of the host."""
         self.since = self.host.now()
 
-    def leave(self, worked: bool | None = None, why: str = "") -> RegistryError | None:
+    def leave(self, worked: bool | None = None, why: str = "", *, answered: bool = False) -> RegistryError | None:
         """End it, once: True for an answer, False for none, with `why`, and None where nothing was learnt.
 
-        Return what to tell of a host that is down now.
+        `answered` says of False that there was one, which tells of trouble. Return what to tell of a host that is down.
         """
         if self._left:
             return None
         self._left = True
-        return self.host.leave(self, worked, why)
+        return self.host.leave(self, worked, why, answered=answered)
 
 
 class Hosts:

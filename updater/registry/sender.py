@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from updater.errors import RegistryError
 from updater.registry.challenge import retry_after
-from updater.registry.host import LONGEST_PAUSE, Host, Hosts, Visit
+from updater.registry.host import LONGEST_PAUSE, Host, Hosts, Visit, subject_of
 from updater.transport.addresses import Kind
 from updater.transport.http import Answer, Http, TransportError, without_secrets
 from updater.transport.pace import Budget, backoff
@@ -73,7 +73,7 @@ class Sender:
         asked, patience = f"{method} {without_secrets(url)}", self._request_seconds
         host = self._hosts.at(url)
         self._wait_for(host, deadline)
-        visit = host.enter(min(LONGEST_PAUSE, deadline - time.monotonic()))
+        visit = host.enter(min(LONGEST_PAUSE, deadline - time.monotonic()), subject_of(url))
         try:
             for attempt in range(1, TRIES + 1):
                 last = attempt == TRIES or visit.probe
@@ -143,7 +143,7 @@ def _pause(visit: Visit, asked: str, answer: Answer, attempt: int, *, last: bool
     if wish is None and not last:
         return backoff(attempt, base=BACKOFF_BASE, cap=BACKOFF_CAP)
     if wish is None and not limited:
-        raise visit.leave(worked=False, why=why) or RegistryError(why)
+        raise visit.leave(worked=False, why=why, answered=True) or RegistryError(why)
     pause = host.ask_for_pause(LIMITED_PAUSE if wish is None else wish, why)
     if not last and wish is not None and wish <= LONGEST_PAUSE:
         return pause
