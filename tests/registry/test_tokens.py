@@ -295,6 +295,18 @@ def test_a_login_that_nobody_renews_does_until_its_end() -> None:
         kept.get(time.monotonic() + 5)
 
 
+def test_whoever_has_no_time_left_to_log_in_keeps_nobody_else_from_it() -> None:
+    def fetch(deadline: float) -> Lent:
+        if deadline <= time.monotonic():
+            raise RegistryError("no time is left")
+        return Lent(Proof("u", "p"), 3600)
+
+    kept = Kept(fetch)
+    with pytest.raises(RegistryError, match="no time"):
+        kept.get(time.monotonic())
+    assert kept.get(time.monotonic() + 5) == Proof("u", "p")
+
+
 def test_threads_whose_login_is_refused_at_the_same_time_renew_it_once_and_all_go_on() -> None:
     fetched, together = [0], threading.Barrier(8)
 

@@ -70,7 +70,8 @@ class Kept:
         try:
             lent = self._fetch(deadline)
         except UpdaterError as err:
-            self._failed = self._clock() + REFUSED_FOR, str(err)
+            if time.monotonic() < deadline:  # else it lacked the time of this caller, and others have their own
+                self._failed = self._clock() + REFUSED_FOR, str(err)
             raise
         old = self._proof
         for secret in filter(None, (lent.proof.password, lent.proof.identity_token, lent.proof.bearer)):
