@@ -21,14 +21,14 @@ PUBLIC = frozenset({Kind.PUBLIC})
 @pytest.mark.parametrize(
     ("address", "kind"),
     [
-        *((address, Kind.PUBLIC) for address in ("93.184.216.34", "2606:4700::1", "64:ff9b::5db8:d822")),
+        *((address, Kind.PUBLIC) for address in ("93.184.216.34", "1.2.3", "2606:4700::1", "64:ff9b::5db8:d822")),
         *((address, Kind.PRIVATE) for address in ("10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fd12::1",
           "224.0.0.1", "255.255.255.255", "198.18.0.1", "::ffff:10.0.0.1")),
-        *((address, Kind.LOOPBACK) for address in ("127.0.0.1", "127.9.9.9", "0.0.0.0", "::1", "::",
-          "::ffff:127.0.0.1")),
+        *((address, Kind.LOOPBACK) for address in ("127.0.0.1", "127.9.9.9", "127.1", "0x7f.1", "2130706433", "0.0.0.0",
+          "::1", "::", "::ffff:127.0.0.1")),
         *((address, Kind.LINK_LOCAL) for address in ("169.254.169.254", "fe80::1", "fe80::1%eth0", "100.100.100.200",
           "fd00:ec2::254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1")),
-        *((address, None) for address in ("registry.example.com", "", "1.2.3")),
+        *((address, None) for address in ("registry.example.com", "", "1.2.3.4.5", "a.1")),
     ],
 )  # fmt: skip
 def test_addresses_have_a_kind_also_inside_ipv6(address: str, kind: Kind | None) -> None:
@@ -94,10 +94,9 @@ def test_behind_a_proxy_addresses_in_the_url_are_judged_and_names_are_its_own_bu
                 "GET", "http://registry.example/", max_bytes=10, deadline=time.monotonic() + 5, reach=PUBLIC
             )
             assert (answer.status, answer.peer) == (200, None)
-            with pytest.raises(TransportError, match=r"169.254.169.254 is a link-local address"):
-                http.request(
-                    "GET", "http://169.254.169.254/", max_bytes=10, deadline=time.monotonic() + 5, reach=PUBLIC
-                )
+            for host in ("169.254.169.254", "0xa9fea9fe"):
+                with pytest.raises(TransportError, match=rf"{host} is a link-local address"):
+                    http.request("GET", f"http://{host}/", max_bytes=10, deadline=time.monotonic() + 5, reach=PUBLIC)
         assert len(proxy.asked) == 1
 
 

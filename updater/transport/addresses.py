@@ -7,6 +7,7 @@ A registry names token services, storage and pages; a name may resolve anywhere,
 from __future__ import annotations
 
 import ipaddress
+import socket
 from enum import StrEnum
 
 _MAPPED = ipaddress.ip_network("64:ff9b::/96")  # NAT64 (RFC 6052): the last four bytes are where it goes
@@ -24,11 +25,17 @@ class Kind(StrEnum):
 
 
 def kind_of(address: str) -> Kind | None:
-    """Return the kind of an IP address, also inside IPv6; None for what is none. What nobody assigned is private."""
+    """Return the kind of an IP address, also inside IPv6; None for what is none. What nobody assigned is private.
+
+    127.1, 0x7f.1 and 2130706433 are addresses too: resolvers, and proxies, take them for 127.0.0.1.
+    """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return None
+        try:
+            ip = ipaddress.ip_address(socket.inet_aton(address))
+        except (OSError, ValueError):
+            return None
     if isinstance(ip, ipaddress.IPv6Address):
         inner = (
             ip.ipv4_mapped or ip.sixtofour or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _MAPPED else None)
