@@ -99,7 +99,7 @@ def test_a_file_as_docker_login_writes_it_reads_tags_and_a_program_does_too(
         assert tags({"credHelpers": {lab.host: "lab"}}) == ("1.0",)
         assert asked.read_text() == f"get {lab.host}\n"
         with pytest.raises(LoginRefused, match=r"refused"):
-            tags({"auths": {lab.host: {"auth": pair(LOGIN[0], "wrong")}}})
+            tags({"auths": {lab.host: {"auth": pair(LOGIN[0], "not-the-password")}}})
         with pytest.raises(LoginRefused, match=r"refused"):
             tags({"auths": {}})
 
