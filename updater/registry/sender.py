@@ -67,8 +67,8 @@ class Sender:
 
         `endpoint` is what every answer is counted by. `deadline` is a time of time.monotonic(). `reach` are the kinds
         of addresses that may be connected to, None where the operator named the host.
-        Raises RegistryError when no such answer came; at once, and without a request, where the host is down or
-        asked for a pause that is too long to be waited for.
+        Raises RegistryError when no such answer came; without a request where the host is down, at the latest when
+        the one probe that is under way ends, or asked for a pause that is too long to be waited for.
         """
         asked, patience = f"{method} {without_secrets(url)}", self._request_seconds
         host = self._hosts.at(url)
