@@ -394,6 +394,18 @@ def test_names_that_a_registry_writes_are_short_and_plain_wherever_they_are_show
                 assert not set(text) & set("*<") or answer is kind
 
 
+def test_what_a_registry_puts_into_a_path_elsewhere_is_in_no_error() -> None:
+    def redirected(asked: Asked) -> Answered:
+        return reply(307, b"", ("Location", f"https://127.0.0.1:1/{asked.headers.get('accept', '')}canary"))
+
+    with (
+        asking(redirected) as (registry, _, _pauses),
+        pytest.raises(RegistryError, match=r"https://127.0.0.1:1") as why,
+    ):
+        registry.tags("team/app")
+    assert "canary" not in str(why.value)
+
+
 # --- words ----------------------------------------------------------------------------------------------------------
 
 

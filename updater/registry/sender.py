@@ -70,7 +70,7 @@ class Sender:
         Raises RegistryError when no such answer came; without a request where the host is down, at the latest when
         the one probe that is under way ends, or asked for a pause that is too long to be waited for.
         """
-        asked, patience = f"{method} {without_secrets(url)}", self._request_seconds
+        asked, patience = f"{method} {without_secrets(url, led=reach is not None)}", self._request_seconds
         host = self._hosts.at(url)
         self._wait_for(host, deadline)
         visit = host.enter(min(LONGEST_PAUSE, deadline - time.monotonic()), subject_of(url))

@@ -137,7 +137,7 @@ class Http:
         is not read to its end. Only addresses of the kinds in `reach` are connected to, None: any; behind a proxy,
         which resolves names by itself, that holds for addresses in the URL alone. Raises TransportError.
         """
-        asked = f"{method} {without_secrets(url)}"
+        asked = f"{method} {without_secrets(url, led=reach is not None)}"
         with _translated(asked), until(deadline):
             request = httpx.Request(
                 method, url, headers=_HEADERS | dict(headers or {}), content=content, extensions={_REACH: reach}
@@ -185,13 +185,16 @@ class Http:
         self.close()
 
 
-def without_secrets(url: str) -> str:
-    """Return the address without userinfo and query, which may hold secrets, and of what is too long the beginning."""
+def without_secrets(url: str, *, led: bool = False) -> str:
+    """Return the address without userinfo and query, which may hold secrets, and of what is too long the beginning.
+
+    Where somebody else `led` us there the path is left out too: what they were sent may stand in it.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
         return "an unreadable address"
-    return plain(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}", MAX_SHOWN)
+    return plain(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{'' if led else parts.path}", MAX_SHOWN)
 
 
 def _read(response: httpx.Response, max_bytes: int, deadline: float, asked: str, *, head: bool) -> bytes:
