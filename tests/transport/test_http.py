@@ -20,8 +20,9 @@ from tests.lab.scripted import Answered, Asked, Scripted, reply
 from updater.demo.registry import EmbeddedRegistry
 from updater.secrets import redact
 from updater.transport import http as module
-from updater.transport.http import Http, TransportError, without_secrets
+from updater.transport.http import Http, TransportError
 from updater.transport.proxies import Routes
+from updater.transport.words import without_secrets
 
 
 def soon(seconds: float = 5.0) -> float:

@@ -14,8 +14,9 @@ from updater.errors import RegistryError
 from updater.registry.challenge import retry_after
 from updater.registry.host import LONGEST_PAUSE, Host, Hosts, Visit, subject_of
 from updater.transport.addresses import Kind
-from updater.transport.http import Answer, Http, TransportError, without_secrets
+from updater.transport.http import Answer, Http, TransportError
 from updater.transport.pace import Budget, backoff
+from updater.transport.words import without_secrets
 
 TRIES = 3
 BACKOFF_BASE, BACKOFF_CAP = 0.5, 4.0  # seconds

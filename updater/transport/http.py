@@ -41,11 +41,10 @@ from updater.secrets import remember
 from updater.transport.addresses import Kind, kind_of
 from updater.transport.proxies import Routes
 from updater.transport.sockets import PEER, AddressRefused, BoundedBackend, until
-from updater.transport.words import plain
+from updater.transport.words import plain, without_secrets
 
 _REACH = "updater.reach"  # a key of httpx's extensions, as PEER is
 _HEADERS = {"User-Agent": f"updater/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
-MAX_SHOWN = 400  # characters of an address; the longest name of an image has 255
 KEEP_ALIVE = 60.0  # seconds an idle connection is kept: common servers close at 60 to 75
 
 for _name in ("httpx", "httpcore"):
@@ -183,18 +182,6 @@ class Http:
 
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-def without_secrets(url: str, *, led: bool = False) -> str:
-    """Return the address without userinfo and query, which may hold secrets, and of what is too long the beginning.
-
-    Where somebody else `led` us there the path is left out too: what they were sent may stand in it.
-    """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "an unreadable address"
-    return plain(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{'' if led else parts.path}", MAX_SHOWN)
 
 
 def _read(response: httpx.Response, max_bytes: int, deadline: float, asked: str, *, head: bool) -> bytes:

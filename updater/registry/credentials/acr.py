@@ -13,7 +13,7 @@ import os
 import re
 from base64 import urlsafe_b64decode
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, Field, model_validator
@@ -34,7 +34,9 @@ from updater.registry.credentials.base import Place, Proof
 from updater.registry.credentials.cloud import Cloud
 from updater.registry.credentials.kept import Lent
 from updater.secrets import SecretRef
-from updater.transport.http import Http
+
+if TYPE_CHECKING:
+    from updater.transport.http import Http
 
 RESOURCE = "https://containerregistry.azure.net"  # in every cloud of Azure, as its own SDK asks
 AUTHORITIES = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
@@ -20,7 +20,9 @@ from updater.registry.credentials.base import Place, Proof
 from updater.registry.credentials.cloud import Cloud
 from updater.registry.credentials.kept import Lent
 from updater.secrets import SecretRef
-from updater.transport.http import Http
+
+if TYPE_CHECKING:
+    from updater.transport.http import Http
 
 METADATA = "http://100.100.100.200"
 UNKNOWN_LIFE = 900.0  # seconds of a login that does not say when it ends

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlsplit
 
 from pydantic import AwareDatetime, BaseModel, Field
@@ -25,7 +25,9 @@ from pydantic import AwareDatetime, BaseModel, Field
 from updater.errors import RegistryError
 from updater.registry.credentials.asking import NEAR, Token, ask, done, near, passing, read
 from updater.secrets import SecretRef, remember
-from updater.transport.http import Http
+
+if TYPE_CHECKING:
+    from updater.transport.http import Http
 
 ALGORITHM = "ACS3-HMAC-SHA256"
 PREFIX = "ALIBABA_CLOUD_"

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
@@ -19,9 +19,11 @@ from updater.errors import RegistryError
 from updater.registry.challenge import retry_after
 from updater.secrets import forget, redact, remember
 from updater.transport.addresses import Kind, kind_of
-from updater.transport.http import Answer, Http, TransportError, without_secrets
 from updater.transport.pace import backoff
-from updater.transport.words import plain
+from updater.transport.words import plain, without_secrets
+
+if TYPE_CHECKING:  # httpx is loaded where somebody is asked, not where a configuration is read
+    from updater.transport.http import Answer, Http
 
 MAX_ANSWER = 64 << 10  # bytes; the longest tokens have some 4 KiB
 SECONDS = 20.0  # one question in all, its tries and pauses together
@@ -61,6 +63,8 @@ Address = Annotated[str, AfterValidator(_address)]
 
 def near() -> Http:
     """Return a client for metadata services, which are never asked through a proxy: it would answer for itself."""
+    from updater.transport.http import Http
+
     return Http(no_proxy=("*",))
 
 
@@ -88,6 +92,8 @@ def ask(
 
     `deadline` is a time of time.monotonic(); `form` is sent as a form. Raises RegistryError when no answer came.
     """
+    from updater.transport.http import TransportError
+
     asked = f"{method} {without_secrets(url)}"
     sent = {"Accept": "application/json"} | dict(headers or {})
     if form is not None:

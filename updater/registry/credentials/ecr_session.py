@@ -14,15 +14,17 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from io import BytesIO
-from typing import Annotated, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, Field
 
 from updater.errors import RegistryError
 from updater.registry.credentials.asking import MAX_SAID, Token, ask, passing, read, refused
 from updater.secrets import redact
-from updater.transport.http import Answer, Http
 from updater.transport.words import plain
+
+if TYPE_CHECKING:
+    from updater.transport.http import Answer, Http
 
 INSTALL = "pip install 'updater[ecr]'"
 SESSION = "updater"  # how what we do is called in the account's audit trail

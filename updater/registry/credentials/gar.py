@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -20,8 +20,10 @@ from updater.registry.credentials.base import Place, Proof
 from updater.registry.credentials.cloud import Cloud
 from updater.registry.credentials.kept import Lent
 from updater.secrets import SecretError, SecretRef, remember
-from updater.transport.http import Answer
 from updater.transport.jwt import signed
+
+if TYPE_CHECKING:
+    from updater.transport.http import Answer
 
 USERNAME = "oauth2accesstoken"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"  # what it may do is for IAM to say
