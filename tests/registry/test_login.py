@@ -36,13 +36,14 @@ class World:
 
     realm: str
     scope: str = ""
+    token: str = "the-token"
     seen: list[httpx.Request] = field(default_factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.seen.append(request)
         if "/v2/" not in request.url.path:
-            return httpx.Response(200, json={"token": "the-token", "expires_in": 300})
-        if request.headers.get("authorization") == "Bearer the-token":
+            return httpx.Response(200, json={"token": self.token, "expires_in": 300})
+        if request.headers.get("authorization") == f"Bearer {self.token}":
             return httpx.Response(200, json=TAGS)
         scope = f',scope="{self.scope}"' if self.scope else ""
         return httpx.Response(401, headers={"WWW-Authenticate": f'Bearer realm="{self.realm}",service="s"{scope}'})
@@ -103,6 +104,15 @@ def test_any_other_realm_is_asked_for_an_anonymous_token_and_reported(
     assert [request.headers.get("authorization") for request in world.realm_requests] == [None]
     assert len(registry.untrusted_realms) == 1
     assert registry.untrusted_realms[0] in realm
+
+
+def test_a_realm_that_a_registry_named_once_is_not_blamed_when_it_names_its_own() -> None:
+    world = World("https://evil.example.org/token")
+    registry = world.ask("registry.example.com")
+    assert registry.untrusted_realms == ("evil.example.org",)
+    world.realm, world.token = "https://registry.example.com/token", "another-token"
+    assert registry.tags("team/app").names == ("1",)
+    assert registry.untrusted_realms == ()
 
 
 def test_a_mirror_does_not_inherit_the_realms_that_are_known_for_the_host() -> None:

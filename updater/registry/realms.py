@@ -81,10 +81,12 @@ class Realms:
         return host in self._trusted or (host in self._known and realm.lower().startswith("https://"))
 
     def may_see_login(self, realm: SplitResult) -> bool:
-        """Say whether the login may go there; one that may not is kept in `untrusted`."""
+        """Say whether the login may go there; one that may not is kept in `untrusted`, until another one may."""
         address = f"{realm.scheme}://{realm.netloc}"
         trusted = self.trusts(address)
-        if not trusted and len(self._untrusted) < MAX_UNTRUSTED:
+        if trusted:
+            self._untrusted.clear()
+        elif len(self._untrusted) < MAX_UNTRUSTED:
             self._untrusted[_bare(address)] = None
         return trusted
 
