@@ -112,7 +112,7 @@ def test_a_realm_that_a_registry_named_once_is_not_blamed_when_it_names_its_own(
     assert registry.untrusted_realms == ("evil.example.org",)
     world.realm, world.token = "https://registry.example.com/token", "another-token"
     assert registry.tags("team/app").names == ("1",)
-    assert registry.untrusted_realms == ()
+    assert list(registry.untrusted_realms) == []
 
 
 def test_a_mirror_does_not_inherit_the_realms_that_are_known_for_the_host() -> None:
