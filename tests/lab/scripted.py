@@ -37,6 +37,8 @@ class Asked:
         return dict(parse_qsl(self.body.decode("latin-1"), strict_parsing=True))
 
 
+_TLS = b"\x16"  # how a client's greeting of TLS begins (RFC 8446, 5.1)
+
 Answered = bytes | Iterable[bytes] | None
 """What to send and keep the connection; pieces as they come; None: reset the connection."""
 
@@ -112,6 +114,8 @@ class Scripted:
         with connection, connection.makefile("rb") as lines:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
+                if lines.peek(1)[:1] == _TLS:
+                    return  # whoever greets so would wait for an answer for ever: the greeting may lack a line end
                 while (asked := _read(lines.readline)) is not None:
                     asked = replace(asked, body=lines.read(int(asked.headers.get("content-length", "0"))))
                     self.requests.append(asked)
