@@ -12,8 +12,8 @@ once            `updater once` with 50 images to bump in one commit, from the st
                 moved_tag: follow), so that listing, deciding, editing and pushing is all there is. `only we look`: the
                 defaults against a floor that looks at nothing, which is what looking costs; the goals are the same.
 start           `updater --version` against `python -c "import typer, rich"`: wall time.
-no-op cycle     50 images with nothing new in a process that is up (resident.py): wall time, CPU, and the requests that
-                httpx logs; the median of the cycles after the first.
+no-op cycle     50 images with nothing new in a process that is up (resident.py): wall time, CPU, and the requests
+                that go out; the median of the cycles after the first.
 resident        memory (VmRSS) of `updater run` after eight seconds of polling these 50 images each second (daemon.py);
                 without a channel, and with one to which there is nothing to say.
 page            200 streams stay open and 40 pages a second come in even turns, each on a connection of its own, from
