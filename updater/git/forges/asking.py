@@ -15,13 +15,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from pydantic import TypeAdapter, ValidationError
-
 from updater.errors import ForgeError
 from updater.git.credentials.base import GitCredentials, Login
 from updater.secrets import redact
 from updater.transport.http import Answer, Http, TransportError
 from updater.transport.pace import backoff
+from updater.transport.shapes import read_as
 from updater.transport.words import plain
 
 MAX_ANSWER = 1 << 20  # bytes of one thing
@@ -178,20 +177,7 @@ _WHY = {
 
 def read(shape: type[T], answer: Answer, what: str) -> T:
     """Return an answer as what it must be. Raises ForgeError."""
-    try:
-        document = json.loads(answer.body)
-    except (ValueError, RecursionError) as err:
-        raise ForgeError(
-            f"{what}: the answer ({answer.kind}) is not JSON; is there a login page or proxy in between?"
-        ) from err
-    try:
-        return TypeAdapter(shape).validate_python(document)
-    except (ValidationError, RecursionError) as err:
-        where = ""
-        if isinstance(err, ValidationError):
-            first = err.errors(include_url=False, include_input=False, include_context=False)[0]
-            where = f" ({'.'.join(map(str, first['loc']))[:100]}: {first['type']})"
-        raise ForgeError(redact(plain(f"{what}: the answer is not what was asked for{where}", 500))) from None
+    return read_as(shape, answer, what, ForgeError)
 
 
 def away(answer: Answer, now: datetime) -> float | None:

@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field
 
 from updater.errors import RegistryError
 from updater.registry.challenge import retry_after
 from updater.secrets import forget, redact, remember
 from updater.transport.addresses import Kind, kind_of
 from updater.transport.pace import backoff
+from updater.transport.shapes import read_as
 from updater.transport.words import plain, without_secrets
 
 if TYPE_CHECKING:  # httpx is loaded where somebody is asked, not where a configuration is read
@@ -152,19 +153,7 @@ _WHY = {
 
 def read(shape: type[T], answer: Answer, method: str) -> T:
     """Return an answer as what it must be. Raises RegistryError, which never repeats what may hold a secret."""
-    what = f"{method} {without_secrets(answer.url)}"
-    try:
-        document = json.loads(answer.body)
-    except (ValueError, RecursionError) as err:
-        raise RegistryError(f"{what}: the answer ({answer.kind}) is not JSON; is there a proxy in between?") from err
-    try:
-        return TypeAdapter(shape).validate_python(document)
-    except (ValidationError, RecursionError) as err:
-        where = ""
-        if isinstance(err, ValidationError):
-            first = err.errors(include_url=False, include_input=False, include_context=False)[0]
-            where = f" ({'.'.join(map(str, first['loc']))[:100]}: {first['type']})"
-        raise RegistryError(redact(plain(f"{what}: the answer is not what was asked for{where}", 500))) from None
+    return read_as(shape, answer, f"{method} {without_secrets(answer.url)}", RegistryError)
 
 
 @contextmanager
