@@ -17,7 +17,8 @@ from tests.lab.scripted import Answered, Asked, Scripted, reply
 from updater.config.load import load
 from updater.daemon.build import build
 from updater.model.commit import Commit
-from updater.pipeline import update as loop
+from updater.pipeline import study
+from updater.pipeline.look import World
 from updater.pipeline.report import Report
 from updater.pipeline.update import update
 
@@ -27,11 +28,12 @@ PATIENCE = 30.0  # seconds for one thing to happen
 class Three:
     """Three registries of one image each, all mentioned in one repository: a good one, a slow one and an angry one.
 
-    The slow one answers when it is let; `asked` is set when it was asked.
+    The slow one answers when it is let, a `quick_list` aside; `asked` is set when it was asked.
     """
 
-    def __init__(self, path: WholePath, closing: ExitStack) -> None:
+    def __init__(self, path: WholePath, closing: ExitStack, *, quick_list: bool, entry: dict[str, object]) -> None:
         self.path, self.asked, self.let = path, threading.Event(), threading.Event()
+        self.quick_list = quick_list
         self.angry = closing.enter_context(Scripted(lambda _: reply(429, {}, ("Retry-After", "600"))))
         self.slow = closing.enter_context(Scripted(self._slowly))
         closing.callback(self.let.set)
@@ -41,54 +43,91 @@ class Three:
         files = {f"{n}.yaml": manifest(f"{host}/acme/api", "1.0.0") for n, host in enumerate(hosts)}
         self.fleet = path.create("fleet", files)
         self.base = head(self.fleet)
-        blind = {"platforms": [], "moved_tag": "follow"} | QUICK
-        entries = [{"image": f"{host}/acme/api", "name": f"api{n}"} | blind for n, host in enumerate(hosts)]
+        entries = [{"image": f"{host}/acme/api", "name": f"api{n}"} | QUICK | entry for n, host in enumerate(hosts)]
         path.configure(entries, registries=[{"host": host, "insecure": True} for host in hosts])
 
     def _slowly(self, asked: Asked) -> Answered:
         self.asked.set()
-        self.let.wait(PATIENCE)
-        return reply(200, {"name": "acme/api", "tags": ["1.0.0", "1.2.0"]})
+        lists = asked.path.endswith("/tags/list")
+        if not (lists and self.quick_list):
+            self.let.wait(PATIENCE)
+        return reply(200, {"name": "acme/api", "tags": ["1.0.0", "1.2.0"]}) if lists else reply(404, {})
 
     def changed(self) -> list[str]:
         """The files that changed, the commits apart by a line of their own."""
         return [git(self.fleet, "show", "--format=", "--name-only", one) for one in commits(self.fleet, self.base)]
 
 
+BLIND: dict[str, object] = {"platforms": [], "moved_tag": "follow"}  # lists are all that is asked
+
+
 @contextmanager
-def three(folder: Path) -> Iterator[Three]:
+def three(folder: Path, *, quick_list: bool = False, entry: dict[str, object] = BLIND) -> Iterator[Three]:
     with WholePath.embedded(folder) as path, ExitStack() as closing:
-        yield Three(path, closing)
+        yield Three(path, closing, quick_list=quick_list, entry=entry)
+
+
+def cycle_of(those: Three, world: World) -> tuple[list[bool], Report]:
+    """Run a cycle, and let the slow one answer when something was pushed: for each push, whether that was after it."""
+    pushed: list[bool] = []
+
+    def note(_: Commit) -> None:
+        pushed.append(those.let.is_set())
+        those.let.set()
+
+    world.pushed = note
+    report: list[Report] = []
+    cycle = threading.Thread(target=lambda: report.append(update(world, world.settings.items, NOW)))
+    cycle.start()
+    cycle.join(PATIENCE)
+    return pushed, report[0]
 
 
 def test_one_cycle_commits_what_the_others_have_before_the_slow_one_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "TOGETHER", 0.05)
+    monkeypatch.setattr(study, "TOGETHER", 0.05)
     with three(tmp_path) as those, build(load(those.path.config, {})) as world:
-        pushed: list[tuple[Commit, bool]] = []
-
-        def note(commit: Commit) -> None:
-            pushed.append((commit, those.let.is_set()))
-            those.let.set()
-
-        world.pushed = note
-        report: list[Report] = []
-        cycle = threading.Thread(target=lambda: report.append(update(world, world.settings.items, NOW)))
-        cycle.start()
-        cycle.join(PATIENCE)
-        assert [late for _, late in pushed] == [False, True], "the slow one was let only when the first had landed"
+        pushed, report = cycle_of(those, world)
+        assert pushed == [False, True], "the slow one was let only when the first had landed"
         assert sorted(those.changed()) == ["0.yaml", "1.yaml"]
-        outcomes = {row.item.name: row.outcome.value for row in report[0].rows}
+        outcomes = {row.item.name: row.outcome.value for row in report.rows}
         assert outcomes == {"api0": "updated", "api1": "updated", "api2": "failed"}
-        assert [failure.what for failure in report[0].failures] == [f"image {those.angry.host}/acme/api"]
-        assert report[0].failures[0].retry_at is not None
+        assert [failure.what for failure in report.failures] == [f"image {those.angry.host}/acme/api"]
+        assert report.failures[0].retry_at is not None
+
+
+def test_one_cycle_commits_what_the_others_have_while_manifests_of_the_slow_one_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "TOGETHER", 0.05)
+    with three(tmp_path, quick_list=True, entry={}) as those, build(load(those.path.config, {})) as world:
+        pushed, report = cycle_of(those, world)
+        assert pushed == [False]
+        assert those.changed() == ["0.yaml"]
+        outcomes = {row.item.name: row.outcome.value for row in report.rows}
+        assert outcomes == {"api0": "updated", "api1": "held", "api2": "failed"}
+
+
+def test_a_pattern_over_several_registries_commits_what_the_others_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "TOGETHER", 0.05)
+    with three(tmp_path) as those:
+        hosts = (those.path.registry.host, those.slow.host, those.angry.host)
+        entry = {"image": "*/acme/api", "name": "api"} | QUICK | BLIND
+        those.path.configure([entry], registries=[{"host": host, "insecure": True} for host in hosts])
+        with build(load(those.path.config, {})) as world:
+            pushed, report = cycle_of(those, world)
+            assert pushed == [False, True]
+            assert sorted(those.changed()) == ["0.yaml", "1.yaml"]
+            assert sorted(row.outcome.value for row in report.rows) == ["failed", "updated", "updated"]
 
 
 def test_one_commit_tells_of_all_whose_registries_answer_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "TOGETHER", PATIENCE)
+    monkeypatch.setattr(study, "TOGETHER", PATIENCE)
     with three(tmp_path) as those, build(load(those.path.config, {})) as world:
         those.let.set()
         update(world, world.settings.items, NOW)

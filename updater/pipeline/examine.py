@@ -19,7 +19,7 @@ from updater.errors import ForgeError, UpdaterError
 from updater.model.image import DOCKER_HUB, ImageRef
 from updater.model.tag import Needs
 from updater.pipeline.look import LOCK_WAIT, UNREACHED, Progress, World, branches, look, no_progress
-from updater.pipeline.update import wanted
+from updater.pipeline.study import wanted
 from updater.registry.client import LoginRefused, NotFound, Registry
 from updater.registry.greeting import Contact, Greeting
 from updater.secrets import redact

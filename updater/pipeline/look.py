@@ -171,12 +171,13 @@ def look(world: World, branch: Branch, *, everything: bool = False) -> Checkout:
 def trail(world: World, checkout: Checkout, lock: Callable[[], AbstractContextManager[None]] = nullcontext) -> Trail:
     """Return what our own commits did on a branch; read once a head, under the lock of its clone. Raises GitError."""
     key = (checkout.branch.repository.name, checkout.head.branch)
-    revision, known = world.trails.get(key, ("", None))
-    if known is None or revision != checkout.head.revision:
-        revision = checkout.head.revision
-        clone = world.clone_of(checkout.branch.repository)
-        with lock():
-            commits = clone.landed(revision, limit=DEPTH, grep=OURS, files=True)
+    head = checkout.head.revision
+    if (found := world.trails.get(key)) and found[0] == head:
+        return found[1]
+    with lock():
+        if (found := world.trails.get(key)) and found[0] == head:
+            return found[1]  # somebody else read it meanwhile
+        commits = world.clone_of(checkout.branch.repository).landed(head, limit=DEPTH, grep=OURS, files=True)
         known = Trail(commits, partial(full_name, world.settings))
-        world.trails[key] = (revision, known)
+        world.trails[key] = (head, known)
     return known

@@ -26,20 +26,20 @@ class Listing:
     """Lists that are on their way: each image once, a few at a time within a registry; shared by threads.
 
     A registry that fails fails only for its own images, and one that is slow keeps only those waiting who ask for them.
-    A context manager.
+    `done` is told how many lists are there, of how many. A context manager.
     """
 
-    def __init__(self, registry_of: RegistryOf, now: datetime) -> None:
-        self._registry_of, self._now = registry_of, now
-        self._changed = threading.Condition(threading.RLock())  # a list that is there at once is noted by who asked
+    def __init__(self, registry_of: RegistryOf, now: datetime, done: Callable[[int, int], object]) -> None:
+        self._registry_of, self._now, self._done = registry_of, now, done
+        self._lock = threading.RLock()  # a list that is there at once is counted by who asked
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._running: dict[str, Future[Scan | RegistryError]] = {}
-        self._left: dict[str, int] = {}  # lists that are not there yet, by registry
+        self._there = 0
         self._closing = ExitStack()
 
     def ask(self, images: Iterable[ImageRef]) -> None:
         """Begin with those that were not asked for yet."""
-        with self._changed:
+        with self._lock:
             for image in images:
                 if image.name not in self._running:
                     self._begin(image.bare)
@@ -49,35 +49,18 @@ class Listing:
         if host not in self._pools:
             pool = ThreadPoolExecutor(_concurrency(image, self._registry_of), thread_name_prefix="scan")
             self._pools[host] = self._closing.enter_context(pool)
-        self._left[host] = self._left.get(host, 0) + 1
         self._running[image.name] = self._pools[host].submit(_tags, image, self._registry_of, self._now)
-        self._running[image.name].add_done_callback(lambda _: self._came(host))
+        self._running[image.name].add_done_callback(self._came)
 
-    def _came(self, host: str) -> None:
-        with self._changed:
-            self._left[host] -= 1
-            if not self._left[host]:
-                self._changed.notify_all()
+    def _came(self, _: object) -> None:
+        with self._lock:
+            self._there += 1
+            self._done(self._there, len(self._running))
 
-    def get(self, images: Collection[ImageRef], done: Callable[[int, int], object]) -> Scans:
-        """Return the lists of these images, by name, when they are all there; `done` is told how many of them are."""
+    def get(self, images: Collection[ImageRef]) -> Scans:
+        """Return the lists of these images, by name, when they are all there."""
         self.ask(images)
-        found: Scans = {}
-        for image in images:
-            found[image.name] = self._running[image.name].result()
-            done(len(found), len(images))
-        return found
-
-    def ready(self, hosts: Collection[str], patience: float) -> set[str]:
-        """Return the registries all of whose lists are there: all of them, or after so many seconds at least one."""
-
-        def there() -> set[str]:
-            return {host for host in hosts if not self._left.get(host)}
-
-        with self._changed:
-            self._changed.wait_for(lambda: len(there()) == len(hosts), patience)
-            self._changed.wait_for(there)
-            return there()
+        return {image.name: self._running[image.name].result() for image in images}
 
     def __enter__(self) -> Self:
         return self

@@ -1,35 +1,30 @@
 """Loop one, whole: what Git says, what the registries have, one decision a value, one commit a branch.
 
     references = find(tree)            # what Git says now
-    scans = listing.get(wanted)        # what the registries have
-    decisions = decide(...)            # pure
-    changes = edit(...)                # pure, only the bytes of the references
-    commit(changes)                    # compare-and-swap push
+    study.begin()                      # what the registries have
+    for late in study.waves(...):      # decide(...), pure: those first whose registries answer together
+        changes = edit(...)            # pure, only the bytes of the references
+        commit(changes)                # compare-and-swap push
 
-A rejected push runs the last four lines again on the new head; nothing is rebased, merged or forced. The last four run
-again, too, for registries that were slow: what the others have is committed before.
+A rejected push decides and edits again on the new head; nothing is rebased, merged or forced.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from updater.config.images import Item
-from updater.errors import ForgeError, GitError, PushRefused, PushRejected, RegistryError
+from updater.errors import ForgeError, GitError, PushRefused, PushRejected
 from updater.git.clone import Clone, Logged
 from updater.messages.commits import OURS
 from updater.model.decision import Reason, Update
 from updater.model.event import Kind, Subject
-from updater.model.image import ImageRef
-from updater.model.past import Past
 from updater.model.people import People
-from updater.model.tag import Needs, Scan
 from updater.pipeline.commit import Plan, draft, failed, land
 from updater.pipeline.decide import Known
 from updater.pipeline.decide import held as words_of_hold
@@ -47,18 +42,14 @@ from updater.pipeline.look import (
     joined,
     look,
     no_progress,
-    trail,
 )
 from updater.pipeline.propose import Intent, forge_failure, idle, propose
 from updater.pipeline.report import Cause, Failure, Landed, Outcome, Report, Row, Written, held
-from updater.pipeline.resolve import Resolver, mirror_of, spelling
 from updater.pipeline.rows import row_of, unreadable
-from updater.pipeline.scan import Listing
+from updater.pipeline.study import Study
 from updater.pipeline.trail import DEPTH
 from updater.pipeline.ways import by_way, collected, group_at, way_to
-from updater.secrets import SecretError
 
-TOGETHER = 2.0  # seconds that one commit for all is worth: a registry that takes longer gets its own
 REPOSITORIES_AT_ONCE = 4  # each is a few child processes
 NEWS = timedelta(days=30)  # what was committed longer ago is no news; events are known for longer than that
 
@@ -87,18 +78,6 @@ def update(
     return report
 
 
-def wanted(due: Iterable[Item], owned: Iterable[Owned]) -> dict[str, tuple[ImageRef, Needs]]:
-    """Return the images to ask for, by name, with the facts that their items' policies need."""
-    found: dict[str, tuple[ImageRef, Needs]] = {}
-    names = {item.name for item in due if not item.suspend}
-    for one in owned:
-        if one.item is not None and one.item.name in names:
-            image = one.reference.image.bare
-            _, needs = found.get(image.name, (image, Needs(0)))
-            found[image.name] = (image, needs | one.item.rule.policy.needs)
-    return found
-
-
 class _Cycle:
     """The state of one cycle, shared by the threads that each write one branch."""
 
@@ -107,47 +86,28 @@ class _Cycle:
     ) -> None:
         self.world, self.due, self.now, self.write, self.progress = world, due, now, write, progress
         self.patient = patient
-        self.listing = Listing(world.registry_of, now)
-        self.listed: set[str] = set()  # images whose list was learnt
-        self.learning = threading.Lock()
         self.report = Report()
         self.unread: dict[str, Failure] = {}  # items, and why a branch that they look at could not be read
         self.memory = world.memory()
-        people, every = self.memory.holds.read(now), world.settings.registries
-        registries = every if any(alias.must_exist for one in every for alias in one.aliases) else ()
-        self.resolver = Resolver(world.registry_of, self.memory, people, now, write, registries, world.verifier)
+        self.study = Study(world, due, now, write=write, progress=progress)
         self.told = self.memory.journal.heads() if write else {}
         self._decided: dict[int, tuple[Checkout, list[Row]]] = {}  # what was seen and is decided, by its id
 
     def run(self) -> Report:
         """Look, list, decide; then write each branch on its own."""
-        with self.listing:
-            self.listing.ask(self._certain())  # what is asked whatever Git says, while it says it
+        with self.study as study:
+            study.begin()
             checkouts = self._look()
-            for n, due in enumerate(self._waves()):
-                self.due = due
-                self._decided.clear()  # about what others are due
-                checkouts = [self._again(checkout) for checkout in checkouts] if n else checkouts
-                self._go_on(checkouts)
-        self._fail_images(checkouts)
+            for late in study.waves(checkouts):
+                self._decided.clear()  # about another wave
+                if late:
+                    checkouts = [self._again(checkout) for checkout in checkouts]
+                    study.learn(checkouts)
+                self._settle_all(checkouts)
+        self._unreferenced()
+        study.tell(self.report, checkouts)
         self._use_up()
         return self.report
-
-    def _waves(self) -> Iterator[dict[str, Item]]:
-        """Yield the items that are due: all at once, or those first whose registries answered within TOGETHER.
-
-        What names no image, or needs no list, goes with the others of its registry, else with the last.
-        """
-        left, hosts = dict(self.due), {image.registry for image in self._certain()}
-        while self.write and len(hosts) > 1:
-            ready = self.listing.ready(hosts, TOGETHER)
-            if ready == hosts:
-                break
-            hosts -= ready
-            some = {name: item for name, item in left.items() if item.exact and item.exact.registry in ready}
-            left = {name: item for name, item in left.items() if name not in some}
-            yield some
-        yield left
 
     def _again(self, checkout: Checkout) -> Checkout:
         """Return what Git says now; where that cannot be read, whoever writes there is told."""
@@ -155,14 +115,11 @@ class _Cycle:
             return self._look_at(checkout.branch)
         return checkout
 
-    def _go_on(self, checkouts: Sequence[Checkout]) -> None:
-        self._scan([owned for checkout in checkouts for owned in checkout.owned])
-        self._decide(checkouts)
+    def _settle_all(self, checkouts: Sequence[Checkout]) -> None:
         with ThreadPoolExecutor(REPOSITORIES_AT_ONCE, thread_name_prefix="write") as pool:
             for plans in pool.map(self._settle, checkouts):
                 for plan, written in plans:
                     self._take(plan, written)
-        self._unreferenced()
 
     def _look(self) -> list[Checkout]:
         concerned = {i.repository for i in self.due.values()}
@@ -220,58 +177,6 @@ class _Cycle:
             if item.name in self.due and item.write and item.repository is not None
         ]
 
-    def _certain(self) -> list[ImageRef]:
-        """Return the images that are listed whatever Git says: they are named, and their policies need lists."""
-        due = (item for item in self.due.values() if item.exact and not item.suspend)
-        return [item.exact for item in due if item.exact and Needs.NAMES in item.rule.policy.needs]
-
-    def _scan(self, owned: Sequence[Owned]) -> None:
-        """List what Git mentions; nobody needs images that it does not mention."""
-        asked = wanted(self.due.values(), owned)
-        listed = [image for image, needs in asked.values() if Needs.NAMES in needs]
-        scans = self.listing.get(listed, partial(self.progress, "images"))
-        nobody_asked = {name: Scan(name, (), self.now) for name in asked}  # complete: their names are not needed
-        with self.learning:  # several branches may ask for what appeared there
-            news = {name: found for name, found in scans.items() if name not in self.listed}
-            believed = self.memory.tags.learn(
-                [found for found in news.values() if isinstance(found, Scan)], self.now, write=self.write
-            )
-            known = {name: found for name, found in self.resolver.scans.items() if name in self.listed}
-            self.listed |= news.keys()
-            self.resolver.scans.update({**nobody_asked, **known, **news, **believed})
-        for image in listed:
-            one = self.resolver.scans[image.name]
-            if isinstance(one, Scan) and not (one.complete and one.tags):
-                why = one.why or "the registry lists no tags at all"
-                self.report.failures.append(Failure(f"image {image.name}", f"the list of tags is incomplete: {why}"))
-
-    def _decide(self, checkouts: Sequence[Checkout], *, locked: bool = False) -> None:
-        """Decide about everything that is due; what our commits did is read where a decision hangs on it."""
-        by_origin = {one.origin: checkout for checkout in checkouts for one in checkout.owned}
-        due = [one for c in checkouts for one in c.owned if one.item is not None and one.item.name in self.due]
-
-        def past_of(one: Owned) -> Past:
-            checkout = by_origin[one.origin]
-            people = self.resolver.people.get(one.item.name) if one.item else None
-            resumed_at = people.resumed_at if people else None
-            clone = self.world.clone_of(checkout.branch.repository)
-            lock = nullcontext if locked else partial(clone.lock, LOCK_WAIT)
-            try:
-                return _past(self.world, checkout, one, self.now, resumed_at=resumed_at, lock=lock)
-            except UNREACHED as err:
-                raise GitError(str(err)) from err
-
-        self.resolver.resolve(due, past_of)
-        if self.write:  # a mere look shows no links
-            self.resolver.trace([one for c in checkouts for one in c.owned if self._lands(c, one)])
-
-    def _lands(self, checkout: Checkout, one: Owned) -> bool:
-        """Whether a reference is about to be written."""
-        if not isinstance(self.resolver.of(one), Update):
-            return False
-        row = self._row(checkout, one)
-        return row is not None and row.outcome is Outcome.UPDATED
-
     def _take(self, plan: Plan, written: list[Written]) -> None:
         self.report.rows += plan.rows
         self.report.written += written
@@ -327,7 +232,7 @@ class _Cycle:
     def _rows(self, checkout: Checkout) -> list[Row]:
         """Return a row for each reference that is due; what was seen once is decided once."""
         if (known := self._decided.get(id(checkout))) is None:
-            rows = (self._row(checkout, one) for one in checkout.owned)
+            rows = (self._row(checkout, one) for one in checkout.owned if self.study.mine(one))
             known = self._decided[id(checkout)] = checkout, [row for row in rows if row is not None]
         return known[1]
 
@@ -352,8 +257,7 @@ class _Cycle:
         ):
             self._catch_up(checkout)
         if id(checkout) not in self._decided:  # what appeared on a newer head
-            self._scan([one for one in checkout.owned if one.reference.image.name not in self.resolver.scans])
-            self._decide([checkout], locked=True)
+            self.study.learn([checkout], locked=True)
         said = self.memory.holds.read(self.now)  # also what a person said while the registries answered
         told = by_way(self.world, checkout, self._rows(checkout))
         rows = [self._stopped(row, said.get(row.item.name)) for at, row in told if at == way]
@@ -387,34 +291,7 @@ class _Cycle:
         return replace(row, outcome=Outcome.HELD, reason=Reason.HELD, why=why, target=None)
 
     def _row(self, checkout: Checkout, one: Owned) -> Row | None:
-        return row_of(checkout, one, self.due, self.resolver.of)
-
-    def _fail_images(self, checkouts: Sequence[Checkout]) -> None:
-        """Say which registries failed, while listing or when a decision asked for more; and whom none of it reached."""
-        for name, scanned in self.resolver.scans.items():
-            if isinstance(scanned, RegistryError):
-                self.report.failures.append(Failure(f"image {name}", str(scanned), scanned.retry_at))
-        for check, unproven in self.resolver.failed.items():
-            self.report.failures.append(Failure(f"image {check.image.name}", str(unproven), unproven.retry_at))
-        at = {(c.branch.repository.name, c.head.branch): c.branch for c in checkouts}
-        for (origin, *_), err in self.resolver.unread.items():
-            name, branch, _ = origin.rsplit(" ", 2)
-            self.report.failures.append(Failure(f"repository {name}", str(err), cause=unreadable(at[name, branch])))
-        asked = {one.reference.image.bare for c in checkouts for one in c.owned if one.item is not None}
-        answered = {check.image.bare for check in self.resolver.proven}  # mirrors are among them
-        tried = answered | {check.image.bare for check in self.resolver.failed}
-        for image in sorted(asked | tried, key=lambda image: image.name):
-            found = self.resolver.scans.get(image.name)
-            realms = self._registry_realms(image) if found or image in tried else ()
-            if realms or isinstance(found, Scan) or image in answered:
-                known = self.report.realms.get(image.registry, ())
-                self.report.realms[image.registry] = tuple(dict.fromkeys((*known, *realms)))
-
-    def _registry_realms(self, image: ImageRef) -> tuple[str, ...]:
-        try:
-            return self.world.registry_of(image).untrusted_realms
-        except (RegistryError, SecretError):
-            return ()  # it was said why it cannot be asked
+        return row_of(checkout, one, self.due, self.study.of)
 
     def _use_up(self) -> None:
         """An approval lets one tag pass once: it is gone when that tag was written everywhere it was to be."""
@@ -425,7 +302,7 @@ class _Cycle:
             if isinstance(row.decision, Update) and row.decision.tag:
                 outcomes.setdefault((row.item.name, row.decision.tag), set()).add(row.outcome)
         for (item, tag), found in outcomes.items():
-            people = self.resolver.people.get(item)
+            people = self.study.people.get(item)
             if people and tag in people.approved and Outcome.UPDATED in found and Outcome.FAILED not in found:
                 self.memory.holds.used(item, tag)
 
@@ -468,26 +345,3 @@ def _missed(clone: Clone, before: str, head: str, now: datetime) -> list[Logged]
     # Git itself would stop at the first commit that is too old, whatever its parents are.
     found = clone.landed(head, limit=DEPTH, grep=OURS, files=True, after=before)
     return [one for one in reversed(found) if one.at >= now - NEWS]
-
-
-def _past(
-    world: World,
-    checkout: Checkout,
-    one: Owned,
-    now: datetime,
-    *,
-    resumed_at: datetime | None,
-    lock: Callable[[], AbstractContextManager[None]],
-) -> Past:
-    """Return what our commits did to a reference; when anyone changed its file last, where that matters."""
-    file, image = one.reference.file, one.reference.image
-    mirrored = mirror_of(world.settings.registries, one.reference) is not None
-    alone = spelling(one.reference) if mirrored else ""
-    past = trail(world, checkout, lock).of(file, image.name, now, image.version, one.reference.former, alone=alone)
-    if one.reference.unwritable:
-        return replace(past, wrote=None, wrote_at=None, left=frozenset())  # what we wrote stands elsewhere in the file
-    if not past.excused(resumed_at):
-        return past
-    with lock():
-        last = world.clone_of(checkout.branch.repository).log(checkout.head.revision, limit=1, path=file)
-    return replace(past, changed_at=last[0].at if last else None)
