@@ -14,12 +14,23 @@ from updater.model.application import ApplicationStatus
 from updater.model.health import Health, HealthStatus
 from updater.model.resource import Key
 from updater.model.sync import Phase, ResourceStatus, SyncResult, SyncStatus
-from updater.store.batches import batches
+from updater.store.batches import SOME, batches
 from updater.store.database import Database
 from updater.store.schema import applications, deliveries
 from updater.store.times import aware, naive
 
 MAX_RESULTS = 200  # objects of a sync whose outcome is kept: those that failed first
+
+# Statements of every transaction, made once.
+_ALL = select(applications)
+_THESE = _ALL.where(applications.c.name.in_(SOME))
+_FORGET = delete(applications).where(applications.c.name.in_(SOME))
+_WRITE, _DELIVER = insert(applications), insert(deliveries)
+_MANY = (
+    select(deliveries.c.application, func.count(deliveries.c.seq))
+    .where(deliveries.c.application.in_(SOME))
+    .group_by(deliveries.c.application)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +71,12 @@ class Applications:
 
 def read_applications(connection: Connection, names: Collection[str] | None) -> dict[str, ApplicationStatus]:
     """Return how these applications stand, by name; all, for None."""
-    wanted = [select(applications)]
-    if names is not None:
-        wanted = [select(applications).where(applications.c.name.in_(some)) for some in batches(names)]
-    rows = (row for one in wanted for row in connection.execute(one))
+    found = (
+        [connection.execute(_ALL)]
+        if names is None
+        else (connection.execute(_THESE, {"some": some}) for some in batches(names))
+    )
+    rows = (row for one in found for row in one)
     return {row.name: status_of(json.loads(row.document)) for row in rows}
 
 
@@ -72,13 +85,13 @@ def write_applications(
 ) -> None:
     """Replace how these applications stand, and forget those that are gone."""
     for some in batches({*gone, *(one.name for one in found)}):
-        connection.execute(delete(applications).where(applications.c.name.in_(some)))
+        connection.execute(_FORGET, {"some": some})
     rows = [
         {"name": one.name, "cluster": one.cluster, "document": json.dumps(document(one)), "at": naive(now)}
         for one in found
     ]
     if rows:
-        connection.execute(insert(applications), rows)
+        connection.execute(_WRITE, rows)
 
 
 def write_deliveries(connection: Connection, found: Sequence[Delivered], keep: Mapping[str, int]) -> None:
@@ -90,11 +103,9 @@ def write_deliveries(connection: Connection, found: Sequence[Delivered], keep: M
     ]  # fmt: skip
     if not rows:
         return
-    connection.execute(insert(deliveries), rows)
-    many = func.count(deliveries.c.seq)
+    connection.execute(_DELIVER, rows)
     for some in batches({one.application for one in found}):
-        wanted = select(deliveries.c.application, many).where(deliveries.c.application.in_(some))
-        for name, count in connection.execute(wanted.group_by(deliveries.c.application)).all():
+        for name, count in connection.execute(_MANY, {"some": some}).all():
             if count > keep[name]:
                 mine = deliveries.c.application == name
                 old = select(deliveries.c.seq).where(mine).order_by(deliveries.c.seq.desc()).offset(keep[name])

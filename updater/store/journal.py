@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
 
 from updater.model.application import ApplicationStatus
 from updater.model.event import Event
 from updater.store.applications import Delivered, read_applications, write_applications, write_deliveries
-from updater.store.batches import batches, chore_is_due
+from updater.store.batches import SOME, batches, chore_is_due
 from updater.store.database import Database
 from updater.store.documents import read_back, spelled
 from updater.store.holds import expire_holds
@@ -26,6 +26,36 @@ from updater.store.times import aware, naive
 
 EVENTS_KEPT = timedelta(days=90)
 TOGETHER = 100  # things that one transaction stores
+
+# Statements of every transaction, made once: making one takes longer than running it.
+_LOCK = update(meta).where(meta.c.key == "version").values(key="version")
+_CONDITIONS = select(conditions)
+_CONDITIONS_OF = _CONDITIONS.where(conditions.c.subject.in_(SOME))
+_EVENTS_OF = select(events.c.id, events.c.document).where(events.c.id.in_(SOME))
+_KNOWN_EVENTS = select(events.c.id).where(events.c.id.in_(SOME))
+_DOUBTFUL = (  # the letters that are taken back where what they tell ends now
+    outbox.c.lasting.is_(True)
+    & (outbox.c.state == "waiting")
+    & (outbox.c.attempts == 0)
+    & (outbox.c.due > bindparam("now"))
+)
+_TOLD = (
+    select(
+        outbox.c.event,
+        outbox.c.channel,
+        func.max(outbox.c.created).label("latest"),
+        func.max(case((_DOUBTFUL, 0), else_=1)).label("sure"),
+    )
+    .where(outbox.c.event.in_(SOME), outbox.c.state.in_(("waiting", "sent")))
+    .group_by(outbox.c.event, outbox.c.channel)
+)
+_CANCEL = (
+    update(outbox)
+    .where(outbox.c.event.in_(SOME), _DOUBTFUL)
+    .values(state="cancelled", done=bindparam("now"), answer="it did not last")
+)
+_END = delete(conditions).where(conditions.c.subject == bindparam("about"), conditions.c.topic == bindparam("on"))
+_BEGIN, _APPEND, _POST = insert(conditions), insert(events), insert(outbox)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +288,7 @@ class Journal:
 
 def _lock(connection: Connection) -> None:
     """Keep other writers away until the end of the transaction: an update does, in every database."""
-    connection.execute(update(meta).where(meta.c.key == "version").values(key="version"))
+    connection.execute(_LOCK)
 
 
 def _standing(
@@ -301,10 +331,12 @@ def together(writings: Iterable[Writing]) -> Writing:
 
 
 def _conditions(connection: Connection, subjects: Collection[str] | None) -> dict[tuple[str, str], Condition]:
-    wanted = [select(conditions)]
-    if subjects is not None:
-        wanted = [select(conditions).where(conditions.c.subject.in_(some)) for some in batches(subjects)]
-    rows = (row for one in wanted for row in connection.execute(one))
+    found = (
+        [connection.execute(_CONDITIONS)]
+        if subjects is None
+        else (connection.execute(_CONDITIONS_OF, {"some": some}) for some in batches(subjects))
+    )
+    rows = (row for one in found for row in one)
     return {(r.subject, r.topic): Condition(r.subject, r.topic, r.key, r.event, aware(r.since)) for r in rows}
 
 
@@ -316,7 +348,7 @@ def _events(connection: Connection, ids: set[str]) -> dict[str, Event]:
     """Return these events by id, as far as they can be read back."""
     found = {}
     for some in batches(ids):
-        rows = connection.execute(select(events.c.id, events.c.document).where(events.c.id.in_(some)))
+        rows = connection.execute(_EVENTS_OF, {"some": some})
         found.update({row.id: event for row in rows if isinstance(event := read_back(row.document), Event)})
     return found
 
@@ -327,24 +359,13 @@ def _told(
     """Return when each channel was told of each event the last time, and which of them are told only if it lasts."""
     found: dict[str, dict[str, datetime]] = {}
     doubtful: dict[str, frozenset[str]] = {}
-    latest, sure = func.max(outbox.c.created).label("latest"), func.max(case((_doubtful(now), 0), else_=1))
     for some in batches(ids):
-        rows = connection.execute(
-            select(outbox.c.event, outbox.c.channel, latest, sure.label("sure"))
-            .where(outbox.c.event.in_(some), outbox.c.state.in_(("waiting", "sent")))
-            .group_by(outbox.c.event, outbox.c.channel)
-        )
+        rows = connection.execute(_TOLD, {"some": some, "now": naive(now)})
         for row in rows:
             found.setdefault(row.event, {})[row.channel] = aware(row.latest)
             if not row.sure:
                 doubtful[row.event] = doubtful.get(row.event, frozenset()) | {row.channel}
     return found, doubtful
-
-
-def _doubtful(now: datetime) -> ColumnElement[bool]:
-    """Mean the letters that are taken back where what they tell ends now."""
-    waits = (outbox.c.state == "waiting") & (outbox.c.attempts == 0) & (outbox.c.due > naive(now))
-    return outbox.c.lasting.is_(True) & waits
 
 
 def _store(connection: Connection, writing: Writing, now: datetime) -> None:
@@ -357,14 +378,13 @@ def _store(connection: Connection, writing: Writing, now: datetime) -> None:
         connection.execute(insert(heads).values(repository=repository, branch=branch, revision=revision))
     new = _append(connection, writing)
     if former := [{"about": c.subject, "on": c.topic} for c in (*writing.ended, *writing.conditions)]:
-        here = (conditions.c.subject == bindparam("about")) & (conditions.c.topic == bindparam("on"))
-        connection.execute(delete(conditions).where(here), former)
+        connection.execute(_END, former)
     if writing.conditions:
         rows = [
             {"subject": c.subject, "topic": c.topic, "key": c.key, "event": c.event, "since": naive(c.since)}
             for c in writing.conditions
         ]
-        connection.execute(insert(conditions), rows)
+        connection.execute(_BEGIN, rows)
     _cancel(connection, [condition.event for condition in writing.ended], now)
     _post(connection, [post for post in writing.posts if post.since or post.event in new], now)
 
@@ -374,7 +394,7 @@ def _append(connection: Connection, writing: Writing) -> set[str]:
     all_of_them = {event.id: (event, False) for event in writing.events}
     all_of_them |= {event.id: (event, True) for event in writing.baseline}
     for some in batches(list(all_of_them)):
-        for known in connection.execute(select(events.c.id).where(events.c.id.in_(some))).scalars():
+        for known in connection.execute(_KNOWN_EVENTS, {"some": some}).scalars():
             del all_of_them[known]
     rows = [
         {
@@ -388,18 +408,14 @@ def _append(connection: Connection, writing: Writing) -> set[str]:
         for number, (event, baseline) in all_of_them.items()
     ]
     if rows:
-        connection.execute(insert(events), rows)
+        connection.execute(_APPEND, rows)
     return set(all_of_them)
 
 
 def _cancel(connection: Connection, ended: Sequence[str], now: datetime) -> None:
     """Take back what was to be told only if it lasts, and does not."""
     for some in batches(ended):
-        connection.execute(
-            update(outbox)
-            .where(outbox.c.event.in_(some), _doubtful(now))
-            .values(state="cancelled", done=naive(now), answer="it did not last")
-        )
+        connection.execute(_CANCEL, {"some": some, "now": naive(now)})
 
 
 def _post(connection: Connection, posts: Sequence[Post], now: datetime) -> None:
@@ -412,7 +428,7 @@ def _post(connection: Connection, posts: Sequence[Post], now: datetime) -> None:
         for post in posts
     ]  # fmt: skip
     if rows:
-        connection.execute(insert(outbox), rows)
+        connection.execute(_POST, rows)
 
 
 def _tidy(connection: Connection, now: datetime) -> None:
