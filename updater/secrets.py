@@ -11,6 +11,7 @@ import base64
 import os
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ MIN_REDACTED = 4  # shorter values would blank ordinary words
 _URL_USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
 
 _known: set[str] = set()
+_longest_first: tuple[str, ...] = ()  # the same; replaced as a whole, so that whoever reads it needs no lock
 _lock = threading.Lock()
 
 
@@ -117,14 +119,12 @@ def _read(path: Path, reference: str) -> str:
 def remember(value: str) -> None:
     """Have `redact` blank this value from now on, in its plain, URL-quoted and base64 forms."""
     if len(value) >= MIN_REDACTED:
-        with _lock:
-            _known.update(_forms(value))
+        _change(_known.update, _forms(value))
 
 
 def forget(value: str) -> None:
     """Stop blanking a value that is of no use any more, such as a token that ended: there are ever new ones."""
-    with _lock:
-        _known.difference_update(_forms(value))
+    _change(_known.difference_update, _forms(value))
 
 
 def _forms(value: str) -> set[str]:
@@ -133,10 +133,17 @@ def _forms(value: str) -> set[str]:
     return forms
 
 
+def _change(how: Callable[[set[str]], object], forms: set[str]) -> None:
+    global _longest_first  # noqa: PLW0603 - whoever reads it takes no lock
+    with _lock:
+        before = len(_known)
+        how(forms)
+        if len(_known) != before:
+            _longest_first = tuple(sorted(_known, key=len, reverse=True))
+
+
 def redact(text: str) -> str:
     """Blank every known secret and every userinfo of a URL."""
-    with _lock:
-        known = sorted(_known, key=len, reverse=True)
-    for value in known:
+    for value in _longest_first:
         text = text.replace(value, "***")
-    return _URL_USERINFO.sub("***@", text)
+    return _URL_USERINFO.sub("***@", text) if "@" in text else text

@@ -117,7 +117,8 @@ def words(text: object, at_most: int = MAX_WORDS) -> str:
     """
     whole = str(text)
     some = whole if len(whole) <= at_most * 4 else f"{whole[: at_most * 2]}…{whole[-at_most * 2 :]}"
-    line = redact(" ".join("".join(letter if letter.isprintable() else " " for letter in some).split()))
+    shown = some if some.isprintable() else "".join(letter if letter.isprintable() else " " for letter in some)
+    line = redact(" ".join(shown.split()))
     end = at_most // 2
     return line if len(line) <= at_most else f"{line[: at_most - end - 1]}…{line[-end:]}"
 

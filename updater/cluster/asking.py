@@ -211,7 +211,8 @@ def _shown(request: Request, credential: Credential) -> Request:
         return request
     if not credential.token.isascii() or not credential.token.isprintable():
         raise NoAnswer("we cannot log in: the token holds characters that no token has")
-    return replace(request, headers={**request.headers, "Authorization": f"Bearer {credential.token}"})
+    headers = {**request.headers, "Authorization": f"Bearer {credential.token}"}
+    return Request(request.method, request.path, request.max_bytes, headers, request.body)
 
 
 def _pause(answer: Answer) -> float | None:

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -50,6 +51,7 @@ _SERVERS_OWN = frozenset(
     {"creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields",
      "resourceVersion", "selfLink", "uid"}
 )  # fmt: skip
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # names that are spelled in a path as they are: nearly all
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 
 Json = dict[str, Any]
@@ -451,12 +453,19 @@ def _is_secret(group: str, kind: str) -> bool:
 
 
 def _with(path: str, parameters: Mapping[str, str]) -> str:
-    query = urlencode({name: value for name, value in parameters.items() if value})
+    query = _query(*parameters.items())
     return f"{path}?{query}" if query else path
+
+
+@lru_cache(maxsize=64)  # most requests are writes, which have the same few
+def _query(*parameters: tuple[str, str]) -> str:
+    return urlencode([(name, value) for name, value in parameters if value])
 
 
 def _segment(text: str, question: Question) -> str:
     """Return a name as a part of a path. Raises Refused for one that would lead elsewhere."""
+    if _PLAIN.fullmatch(text):
+        return text
     if not text or text in {".", ".."} or "/" in text or "%" in text:
         raise Refused(f"{question}: {text[:80]!r} is no name of an object or namespace", reason="Invalid")
     return quote(text, safe="")

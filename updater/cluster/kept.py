@@ -23,6 +23,27 @@ _USUAL = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) [^\r\n]*\r\n((?:[!-9;-~]+:[^\r\n]*\
 _LENGTH = re.compile(r"\d{1,15}")
 
 
+class Headers(dict[str, str]):
+    """Headers by their names, in any letters; those that come several times are one, with commas between."""
+
+    def add(self, name: str, value: str) -> None:
+        """Take one more."""
+        name, before = name.lower(), super().get(name.lower())
+        super().__setitem__(name, value if before is None else f"{before}, {value}")
+
+    def __getitem__(self, name: str) -> str:
+        """Return its value."""
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        """Whether it is there."""
+        return super().__contains__(str(name).lower())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return its value, else what is given."""
+        return super().get(name.lower(), default)
+
+
 def spelled(method: str, target: str, host: str, headers: Mapping[str, str], body: bytes | None) -> bytes | None:
     """Return a request as it is sent, None where something in it is to be looked at by somebody else."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers.items())]
@@ -43,7 +64,10 @@ def answered(file: BufferedReader, method: str, max_bytes: int) -> tuple[int, Ma
     usual = _USUAL.match(start)
     if usual is not None:
         lines = usual[2].decode("latin-1").split("\r\n")[:-1]
-        headers = HTTPHeaderDict((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))
+        headers = Headers()
+        for line in lines:
+            name, _, value = line.partition(":")
+            headers.add(name, value.strip())
         length = headers.get("Content-Length", "")
         if _LENGTH.fullmatch(length) and "Transfer-Encoding" not in headers and int(usual[1]) not in {204, 304}:
             size = min(int(length), max_bytes + 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _HOST = r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
 _USER = r"(?P<user>[A-Za-z0-9_][A-Za-z0-9._+-]*)"
@@ -41,6 +42,7 @@ def check_url(url: str, insecure: bool = False) -> None:
         raise ValueError(f"{address.scheme}:// is not encrypted: use https:// or ssh://, or say insecure: true")
 
 
+@lru_cache(maxsize=256)  # a thousand applications name a few
 def parse(url: str) -> Address:
     """Return the parts of an allowed URL. Raises ValueError."""
     if not url.isprintable() or any(c.isspace() for c in url) or "\\" in url:

@@ -137,7 +137,7 @@ def _at(live: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     for done, name in enumerate(path):
         if found is None:
             return None
-        if not isinstance(found, Mapping):
+        if not isinstance(found, dict):  # as JSON is read
             raise _odd(path[:done], found, "a mapping")
         found = found.get(name)
     return found

@@ -77,5 +77,5 @@ class Resource:
 
 def _texts(manifest: Mapping[str, Any], name: str) -> Mapping[str, str]:
     metadata = manifest.get("metadata")
-    found = metadata.get(name) if isinstance(metadata, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+    found = metadata.get(name) if isinstance(metadata, dict) else None  # as JSON and YAML are read
+    return found if isinstance(found, dict) else {}

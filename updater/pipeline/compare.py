@@ -140,17 +140,14 @@ def yielding(resource: Resource, live: Json | None, conflict: Conflict) -> Resou
     return replace(resource, manifest=without(resource.manifest, merged(owned)))
 
 
-def _images(value: Any, depth: int = 0) -> Iterator[str]:
+def _images(value: Mapping[str, Any] | list[Any], depth: int = 0) -> Iterator[str]:
     """Yield what containers run."""
-    if isinstance(value, Mapping) and depth < 40:
-        for name, inner in value.items():
-            if name in IMAGES and isinstance(inner, str):
-                yield inner[:512]
-            else:
+    for name, inner in enumerate(value) if isinstance(value, list) else value.items():
+        if isinstance(inner, dict | list):
+            if depth < 40:
                 yield from _images(inner, depth + 1)
-    elif isinstance(value, list | tuple) and depth < 40:
-        for inner in value:
-            yield from _images(inner, depth + 1)
+        elif name in IMAGES and isinstance(inner, str):
+            yield inner[:512]
 
 
 def explained(err: ClusterError) -> str:

@@ -264,7 +264,8 @@ def root(source_path: str) -> str:
 
 def shown(path: str) -> str:
     """Return a path for people: printable, and not too long."""
-    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in path[:MAX_SHOWN])
+    some = path[:MAX_SHOWN]
+    clean = some if some.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in some)
     return clean or "."
 
 

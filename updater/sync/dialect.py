@@ -14,14 +14,14 @@ import binascii
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from updater.errors import ManifestError
-from updater.model.stream import MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, Broken, Span, events, spans
+from updater.model.stream import MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, Broken, Span, reading, spans, too_deep
 
 MAX_EXPANDED = 8 << 20  # characters and nodes that aliases may add to a document: as much as a file may hold
 
@@ -195,8 +195,8 @@ def _from_yaml(text: str) -> Iterator[tuple[int, Any]]:
         raise Broken(1, f"too large: {len(found)} documents, at most {MAX_DOCUMENTS} are read")
     for span in found:
         builder = _Builder(span)
-        for event in events(text[span.start : span.end], span):
-            builder.take(event)
+        with reading(text[span.start : span.end], span) as get:
+            builder.take_all(get)
         if len(builder.roots) > 1:
             raise Broken(span.line, "more than one document between two markers")
         yield from builder.roots
@@ -228,13 +228,16 @@ def _flat(line: int, manifest: dict[str, Any]) -> Iterator[Loaded]:
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """A list or mapping whose end has not come yet. `weight` counts nodes and characters, aliases followed."""
+    """A list or mapping whose end has not come yet. `weight` counts nodes and characters, aliases followed.
+
+    Of a mapping, `key` is what the next value belongs to, _NO_KEY where a key comes next; a list has none, ever.
+    """
 
     line: int
     value: list[Any] | dict[str, Any]
     anchor: str | None
+    key: Any
     weight: int = 1
-    key: Any = _NO_KEY
     written: dict[str, int] = field(default_factory=dict)  # the lines of keys; those that were merged are none
 
 
@@ -243,45 +246,52 @@ class _Builder:
 
     def __init__(self, span: Span) -> None:
         self.roots: list[tuple[int, Any]] = []
-        self._line = span.line
+        self._span, self._line = span, span.line
         self._open: list[_Open] = []
         self._nodes = 0
         self._expanded = 0
         self._anchors: dict[str, tuple[Any, int] | None] = {}  # None: it is not complete
 
-    def take(self, event: Any) -> None:
-        kind = type(event)
-        if kind is yaml.ScalarEvent:
-            self._scalar(event)
-        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-            self._start(event, {} if kind is yaml.MappingStartEvent else [])
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            done = self._open.pop()
-            self._named(done.anchor, done.value, done.weight)
-            self._put(done.line, done.value, done.weight)
-        elif kind is yaml.AliasEvent:
-            self._alias(event)
+    def take_all(self, get: Callable[[], Any]) -> None:
+        """Take every event of a document, of which `get` returns the next. Raises Broken."""
+        while (event := get()) is not None:
+            kind = type(event)
+            if kind is yaml.ScalarEvent:
+                self._scalar(event)
+            elif kind is yaml.MappingStartEvent:
+                self._start(event, {}, _NO_KEY)
+            elif kind is yaml.SequenceStartEvent:
+                self._start(event, [], None)
+            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+                done = self._open.pop()
+                self._named(done.anchor, done.value, done.weight)
+                self._put(done.line, done.value, done.weight)
+            elif kind is yaml.AliasEvent:
+                self._alias(event)
 
-    def _start(self, event: Any, value: list[Any] | dict[str, Any]) -> None:
+    def _start(self, event: Any, value: list[Any] | dict[str, Any], key: Any) -> None:
+        if len(self._open) == MAX_DEPTH:
+            raise too_deep(event, self._span)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
-        self._open.append(_Open(self._line + event.start_mark.line, value, event.anchor))
+        self._open.append(_Open(self._line + event.start_mark.line, value, event.anchor, key))
 
     def _scalar(self, event: Any) -> None:
-        line = self._line + event.start_mark.line
-        holder = self._open[-1] if self._open else None
-        wants_key = holder is not None and isinstance(holder.value, dict) and holder.key is _NO_KEY
+        line, text = self._line + event.start_mark.line, event.value
+        wants_key = bool(self._open) and self._open[-1].key is _NO_KEY
         if wants_key and _is_merge(event):
-            assert holder is not None
-            holder.key = _MERGE
+            self._open[-1].key = _MERGE
             return
-        try:
-            value = _value(event)
-            value = value if wants_key else _json_number(value)
-        except ValueError as error:
-            raise Broken(line, str(error)) from None
-        weight = 1 + len(event.value)
-        self._named(event.anchor, value, weight)
+        value = text
+        if not event.style or event.tag is not None:
+            try:
+                value = _value(event)
+                value = value if wants_key or type(value) is str else _json_number(value)
+            except ValueError as error:
+                raise Broken(line, str(error)) from None
+        weight = 1 + len(text)
+        if event.anchor is not None:
+            self._named(event.anchor, value, weight)
         self._put(line, value, weight)
 
     def _named(self, anchor: str | None, value: Any, weight: int) -> None:
@@ -310,15 +320,16 @@ class _Builder:
             return
         holder = self._open[-1]
         holder.weight += weight
-        if isinstance(holder.value, list):
-            holder.value.append(value)
-        elif holder.key is _NO_KEY:
-            holder.key = _unwritten(holder, _key(value, line), line)
-        elif holder.key is _MERGE:
-            _merge(holder.value, value, line)
+        key = holder.key
+        if key is None:
+            holder.value.append(value)  # type: ignore[union-attr]
+        elif key is _NO_KEY:
+            holder.key = _unwritten(holder, value if type(value) is str else _key(value, line), line)
+        elif key is _MERGE:
+            _merge(holder.value, value, line)  # type: ignore[arg-type]
             holder.key = _NO_KEY
         else:
-            holder.value[holder.key] = value
+            holder.value[key] = value
             holder.key = _NO_KEY
 
 

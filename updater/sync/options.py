@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeVar
 
 from updater.model.resource import Key, Resource
@@ -121,8 +122,9 @@ def said(words: Iterable[str]) -> dict[str, str]:
 
 def options(resource: Resource, application: Iterable[str] = ()) -> Options:
     """Return how an object is synced, its own annotations over the options of its application."""
+    annotations = resource.annotations
     try:
-        return _options(resource.annotations, application)
+        return _options(*(_text(annotations, name) for name in _OF_OPTIONS), tuple(application))
     except ValueError as err:
         raise ValueError(f"{resource.key}: {err}") from None
 
@@ -161,9 +163,13 @@ def extraneous_is_fine(resource: Resource) -> bool:
     return "IgnoreExtraneous" in map(str.strip, str(resource.annotations.get(COMPARE, "")).split(","))
 
 
-def _options(annotations: Mapping[str, str], application: Iterable[str]) -> Options:
-    kept = _KEPT if _text(annotations, HELM_KEEP) == "keep" else {}
-    found = {**said(application), **kept, **said(_text(annotations, OPTIONS).split(","))}
+_OF_OPTIONS = (HELM_KEEP, OPTIONS, CONFLICTS, TAKE_OVER)  # in the order in which `_options` takes them
+
+
+@lru_cache(maxsize=64)  # hardly an object has any of its own
+def _options(keep: str, own: str, conflicts: str, take_over: str, application: tuple[str, ...]) -> Options:
+    kept = _KEPT if keep == "keep" else {}
+    found = {**said(application), **kept, **said(own.split(","))}
     return Options(
         prune=found.get("Prune", "true"),
         delete=found.get("Delete", "true"),
@@ -177,13 +183,12 @@ def _options(annotations: Mapping[str, str], application: Iterable[str]) -> Opti
         out_of_sync_only=found.get("ApplyOutOfSyncOnly") == "true",
         fail_on_shared=found.get("FailOnSharedResource", "true") == "true",
         propagation=found.get("PrunePropagationPolicy", "foreground"),
-        conflicts=Conflicts(_one_of(annotations, CONFLICTS, tuple(Conflicts), Conflicts.FORCE)),
-        take_over=_one_of(annotations, TAKE_OVER, _BOOLEAN, "false") == "true",
+        conflicts=Conflicts(_one_of(CONFLICTS, conflicts or Conflicts.FORCE, tuple(Conflicts))),
+        take_over=_one_of(TAKE_OVER, take_over or "false", _BOOLEAN) == "true",
     )
 
 
-def _one_of(annotations: Mapping[str, str], name: str, known: tuple[str, ...], default: str) -> str:
-    value = _text(annotations, name) or default
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise ValueError(f"found {value[:80]!r} in {name}, expected one of {', '.join(known)}")
     return value
