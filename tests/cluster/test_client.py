@@ -34,7 +34,7 @@ def test_everything_served_is_told_by_two_requests(server: ClusterServer, cluste
     assert (kind.version, kind.plural, kind.namespaced) == ("v1", "deployments", True)
     assert not cluster.kind_of("", "Namespace").namespaced
     versions = cluster.api_versions()
-    assert {"v1", "apps/v1", "v1/ConfigMap", "apps/v1/Deployment"} <= set(versions)
+    assert {"v1", "apps/v1", "v1/ConfigMap", "apps/v1/Deployment"} <= versions
     assert [asked.path for asked in server.requests] == ["/api", "/apis"]
 
 
@@ -80,9 +80,9 @@ def test_an_old_server_is_asked_group_by_group_and_one_that_is_broken_hides_no_o
         cluster = connect(Login(Server(server.url), Kept()))
         assert cluster.kind_of("apps", "Deployment").version == "v1"
         assert cluster.kind_of("apps", "Deployment", "v1beta1").version == "v1beta1"
-        assert cluster.api_versions() == (
+        assert cluster.api_versions() == {
             "v1", "apps/v1", "apps/v1beta1", "v1/Pod", "apps/v1/Deployment", "apps/v1beta1/Deployment",
-        )  # fmt: skip
+        }  # fmt: skip
         with pytest.raises(Unreachable, match="the server of its API group does not answer"):
             cluster.kind_of("metrics.k8s.io", "PodMetrics")
 

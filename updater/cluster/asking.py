@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
 from updater.cluster.answers import Question, failure, is_alive, retry_after
 from updater.cluster.credentials import Credential
@@ -63,9 +64,13 @@ class Asker:
         """
         deadline = time.monotonic() + self._seconds
         request = self._as(request, as_user, question)
-        with self._leave(question) as leave, self._turn(question, deadline):
-            answer = self._patiently(request, question, deadline)
-            leave.learn(answer, question)
+        with self._leave(question) as leave:
+            self._take_turn(question, deadline)
+            try:
+                answer = self._patiently(request, question, deadline)
+            finally:
+                self._turns.release()
+            leave.learn(answer)
             return answer
 
     @contextmanager
@@ -83,7 +88,7 @@ class Asker:
             with ExitStack() as stack:
                 with self._leave(question) as leave:
                     answer, lines = self._opened(request, question, exchange, stack)
-                    leave.learn(answer, question)
+                    leave.learn(answer)
                 exchange.deadline = time.monotonic() + seconds + self._stream_grace
                 yield answer, lines
         finally:
@@ -144,39 +149,24 @@ class Asker:
         if self._budget and not self._budget.wait(deadline):
             raise Unreachable(f"{question}: no turn in time; more is asked than its rate allows")
 
-    @contextmanager
-    def _turn(self, question: Question, deadline: float) -> Iterator[None]:
+    def _take_turn(self, question: Question, deadline: float) -> None:
         if not self._turns.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise Unreachable(f"{question}: no turn in time; other requests to the cluster are slow")
-        try:
-            yield
-        finally:
-            self._turns.release()
 
-    @contextmanager
-    def _leave(self, question: Question) -> Iterator[_Leave]:
-        """Ask the breaker, and tell it what became of it. A NoAnswer becomes Unreachable here."""
+    def _leave(self, question: Question) -> _Leave:
+        """Ask the breaker, and tell it at the end of the `with` what became of it."""
         leave = self._breaker.enter()
         if leave is None:
             raise self._down(question)
-        outcome = _Leave()
-        try:
-            yield outcome
-        except Cut as err:
-            raise Unreachable(f"{question}: {err}") from err
-        except NoAnswer as err:
-            outcome.worked, outcome.why = False, f"{question}: {err}"
-            raise Unreachable(outcome.why) from err
-        finally:
-            self._learn(leave, outcome)
+        return _Leave(leave, question, self._learn)
 
-    def _learn(self, leave: Pass, outcome: _Leave) -> None:
+    def _learn(self, leave: Pass, worked: bool | None, why: str) -> None:
         with self._lock:
-            if outcome.worked:
+            if worked:
                 self._trouble = None
-            elif outcome.worked is False:
-                self._trouble = (outcome.why, self._trouble[1] if self._trouble else datetime.now(UTC))
-            self._breaker.leave(leave, outcome.worked)
+            elif worked is False:
+                self._trouble = (why, self._trouble[1] if self._trouble else datetime.now(UTC))
+            self._breaker.leave(leave, worked)
 
     def _down(self, question: Question) -> Unreachable:
         with self._lock:
@@ -194,16 +184,33 @@ class Asker:
 
 
 class _Leave:
-    """What became of a request: whether the cluster is alive, None where that was not learnt, and why not."""
+    """What became of a request: whether the cluster is alive, None where that was not learnt, and why not.
 
-    worked: bool | None = None
-    why: str = ""
+    A NoAnswer becomes Unreachable at the end of its `with`.
+    """
 
-    def learn(self, answer: Answer, question: Question) -> None:
+    __slots__ = ("_leave", "_question", "_tell", "_why", "_worked")
+
+    def __init__(self, leave: Pass, question: Question, tell: Callable[[Pass, bool | None, str], object]) -> None:
+        self._leave, self._question, self._tell = leave, question, tell
+        self._worked: bool | None = None
+        self._why = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def learn(self, answer: Answer) -> None:
         """Learn from an answer."""
-        self.worked = is_alive(answer)
-        if self.worked is False:
-            self.why = str(failure(answer, question))
+        self._worked = is_alive(answer)
+        if self._worked is False:
+            self._why = str(failure(answer, self._question))
+
+    def __exit__(self, kind: object, err: BaseException | None, trace: object) -> None:
+        if isinstance(err, NoAnswer) and not isinstance(err, Cut):
+            self._worked, self._why = False, f"{self._question}: {err}"
+        self._tell(self._leave, self._worked, self._why)
+        if isinstance(err, NoAnswer):
+            raise Unreachable(f"{self._question}: {err}") from err
 
 
 def _shown(request: Request, credential: Credential) -> Request:

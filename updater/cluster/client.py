@@ -177,9 +177,9 @@ class Cluster:
             self._version = str(found.get("gitVersion") or "")
         return self._version
 
-    def api_versions(self) -> tuple[str, ...]:
+    def api_versions(self) -> frozenset[str]:
         """Return everything that is served, as `apps/v1` and `apps/v1/Deployment`."""
-        return self._all_served().api_versions()
+        return self._all_served().api_versions
 
     def kind_of(self, group: str, kind: str, version: str = "") -> ServedKind:
         """Return how a kind is served, in the cluster's preferred version where none is given.

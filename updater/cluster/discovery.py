@@ -55,13 +55,17 @@ class Served:
     """Everything that a cluster serves, the preferred version of each group first.
 
     broken  the groups whose kinds could not be told: their own server, which is not the cluster's, does not answer
+    api_versions  `apps/v1` and `apps/v1/Deployment` for everything, as Helm's capabilities name them
     """
 
     kinds: tuple[ServedKind, ...] = ()
     broken: frozenset[str] = frozenset()
+    api_versions: frozenset[str] = field(init=False, repr=False, compare=False)
     _by_name: dict[tuple[str, str], tuple[ServedKind, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        names = (name for kind in self.kinds for name in (kind.api_version, f"{kind.api_version}/{kind.kind}"))
+        object.__setattr__(self, "api_versions", frozenset(names))
         for kind in self.kinds:
             name = (kind.group, kind.kind)
             self._by_name[name] = (*self._by_name.get(name, ()), kind)
@@ -79,15 +83,6 @@ class Served:
             versions = ", ".join(served.version for served in found)
             raise UnknownKind(f"{name} is not served in version {version[:60]}, only in {versions}")
         raise UnknownKind(f"{name} is not served; is its CustomResourceDefinition missing?")
-
-    def api_versions(self) -> tuple[str, ...]:
-        """Return `apps/v1` and `apps/v1/Deployment` for everything, as Helm's capabilities name them."""
-        names: dict[str, None] = {}
-        for kind in self.kinds:
-            names[kind.api_version] = None
-        for kind in self.kinds:
-            names[f"{kind.api_version}/{kind.kind}"] = None
-        return tuple(names)
 
 
 def discover(ask: Ask) -> Served:

@@ -12,7 +12,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from queue import Empty, Full
 from typing import TYPE_CHECKING, Any
 
 import urllib3
@@ -32,14 +33,9 @@ class Exchange:
         self._socket: socket.socket | None = None
         self._cut = False
 
-    @contextlib.contextmanager
-    def bounding(self) -> Iterator[None]:
-        """Bound what this thread does on its connections."""
-        before, _here.exchange = _here.exchange, self
-        try:
-            yield
-        finally:
-            _here.exchange = before
+    def bounding(self) -> Bounding:
+        """Bound what this thread does on its connections, within the `with` of what is returned."""
+        return Bounding(self)
 
     def uses(self, sock: socket.socket) -> None:
         """Take note of the connection's socket. Raises OSError where the exchange was cut."""
@@ -74,6 +70,21 @@ class Exchange:
         return left
 
 
+class Bounding:
+    """A context manager. It is a class, as are those beside it: each request goes through several of them."""
+
+    __slots__ = ("_before", "_exchange")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __enter__(self) -> None:
+        self._before, _here.exchange = _here.exchange, self._exchange
+
+    def __exit__(self, *_: object) -> None:
+        _here.exchange = self._before
+
+
 class _Here(threading.local):
     """The exchange that this thread is about; synchronous code does one at a time."""
 
@@ -103,9 +114,10 @@ class _Bounded(_Base):
         self._bound()
         return super().send(*args)
 
-    def sendall(self, *args: Any) -> None:
-        self._bound()
-        super().sendall(*args)
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self.send(view, flags) :]
 
     def _bound(self) -> None:
         if _here.exchange is not None:
@@ -185,8 +197,32 @@ def _fresh(connection: Any) -> Any:
     return connection
 
 
+class _Stack:
+    """What urllib3 keeps connections in: a queue.LifoQueue, but nobody ever waits here."""
+
+    def __init__(self, maxsize: int) -> None:
+        self._items: deque[Any] = deque()
+        self._maxsize = maxsize
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ARG002
+        try:
+            return self._items.pop()
+        except IndexError:
+            raise Empty from None
+
+    def put(self, item: Any, block: bool = True) -> None:  # noqa: ARG002
+        if len(self._items) >= self._maxsize:
+            raise Full
+        self._items.append(item)
+
+    def qsize(self) -> int:
+        return len(self._items)
+
+
 class Pool(urllib3.HTTPConnectionPool):
     """The connections to one server that nobody uses now."""
+
+    QueueCls = _Stack  # type: ignore[assignment]
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         return _fresh(super()._get_conn(timeout))

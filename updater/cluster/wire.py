@@ -122,7 +122,7 @@ class Wire:
 
     def send(self, request: Request, exchange: Exchange, identity: Identity) -> Answer:
         """Send one request and read its answer whole. Raises NoAnswer."""
-        with _translated(exchange), exchange.bounding():
+        with _Translated(exchange), exchange.bounding():
             answer = self._again(request, exchange, identity)
             if answer is not None:
                 return answer
@@ -173,10 +173,10 @@ class Wire:
 
         Raises NoAnswer, also from the lines: one is too large, the connection breaks, or the time is over.
         """
-        with _translated(exchange), exchange.bounding():
+        with _Translated(exchange), exchange.bounding():
             response = self._ask(request, exchange, identity)
         try:
-            with _translated(exchange), exchange.bounding():
+            with _Translated(exchange), exchange.bounding():
                 body = b"" if response.status == 200 else response.read(request.max_bytes, decode_content=False)
             yield Answer(response.status, response.headers, body), _lines(response, exchange, request.max_bytes)
         finally:
@@ -303,7 +303,7 @@ def _lines(response: urllib3.BaseHTTPResponse, exchange: Exchange, max_bytes: in
     """Yield the lines of a body as they come, without their ends; one that is cut off is no line."""
     waiting = b""
     while True:
-        with _translated(exchange), exchange.bounding():
+        with _Translated(exchange), exchange.bounding():
             piece = response.read1(_PIECE, decode_content=False)
         if not piece:
             break
@@ -315,15 +315,22 @@ def _lines(response: urllib3.BaseHTTPResponse, exchange: Exchange, max_bytes: in
         raise NoAnswer("the answer was cut off", reset=True)
 
 
-@contextlib.contextmanager
-def _translated(exchange: Exchange) -> Iterator[None]:
-    """Turn what urllib3 and sockets raise into NoAnswer."""
-    try:
-        yield
-    except (HTTPError, OSError) as err:
-        if exchange.was_cut:
-            raise Cut("we ended it ourselves") from err
-        raise _meaning(err) from err
+class _Translated:
+    """Turns what urllib3 and sockets raise into NoAnswer."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __enter__(self) -> None:
+        """There is nothing to do before."""
+
+    def __exit__(self, kind: object, err: BaseException | None, trace: object) -> None:
+        if isinstance(err, HTTPError | OSError):
+            if self._exchange.was_cut:
+                raise Cut("we ended it ourselves") from err
+            raise _meaning(err) from err
 
 
 def _meaning(err: Exception) -> NoAnswer:

@@ -36,6 +36,9 @@ def configure(level: str, style: str) -> None:
 
 
 def _redacted(_logger: Any, _method: str, event: Mapping[str, Any]) -> dict[str, Any]:
+    texts = "\0".join([value for value in event.values() if isinstance(value, str)])
+    if redact(texts) == texts and not any(isinstance(value, list) for value in event.values()):
+        return dict(event)  # one look at all of them: a secret is a rare find
     return {key: _blank(value) for key, value in event.items()}
 
 

@@ -61,8 +61,10 @@ def overall(statuses: Iterable[HealthStatus | None]) -> Health:
 
 
 def _rule(live: Mapping[str, Any]) -> Rule | None:
-    group = read.text(live, "apiVersion").rpartition("/")[0]
-    return rules().get((group, read.text(live, "kind")))
+    version, kind = live.get("apiVersion"), live.get("kind")
+    if not isinstance(version, str) or not isinstance(kind, str):
+        version, kind = read.text(live, "apiVersion"), read.text(live, "kind")
+    return rules().get((version.rpartition("/")[0], kind))
 
 
 def _pending(live: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -53,9 +53,8 @@ class Resource:
         """Return it in another namespace; in none, for an empty text."""
         metadata = {key: value for key, value in self.manifest["metadata"].items() if key != "namespace"}
         metadata |= {"namespace": namespace} if namespace else {}
-        return replace(
-            self, key=replace(self.key, namespace=namespace), manifest={**self.manifest, "metadata": metadata}
-        )
+        key = Key(self.key.group, self.key.kind, namespace, self.key.name)
+        return Resource(key, self.version, {**self.manifest, "metadata": metadata}, self.source)
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any], source: str = "") -> Resource:

@@ -55,7 +55,7 @@ def subject_of(application: Application, cluster: str) -> Subject:
 
 def announce(step: Step, standing: Standing, now: datetime) -> Writing:
     """Return what is to be stored of a step, and what it tells."""
-    return _Announcing(step, standing, now).writing()
+    return _Announcing(step, standing, now, subject_of(step.application, step.status.cluster)).writing()
 
 
 def started(application: Application, cluster: str, revision: str, standing: Standing, now: datetime) -> Writing:
@@ -122,6 +122,7 @@ class _Announcing:
     step: Step
     standing: Standing
     now: datetime
+    subject: Subject
 
     def writing(self) -> Writing:
         status, before = self.step.status, self.before
@@ -138,10 +139,6 @@ class _Announcing:
     @property
     def before(self) -> ApplicationStatus | None:
         return self.standing.applications.get(self.step.status.name)
-
-    @property
-    def subject(self) -> Subject:
-        return subject_of(self.step.application, self.step.status.cluster)
 
     def _synced(self, found: Writing) -> None:
         """Tell of a sync that ended; the same content once, and the same failure of one content once."""

@@ -179,9 +179,7 @@ class _Step:
 
     def _wanted(self, tree: Tree, site: Site) -> Desired:
         front, known = self.world.front, self.memory.wanted
-        target = Target(
-            site.cluster.version(), frozenset(site.cluster.api_versions()), self.application.destination.namespace
-        )
+        target = Target(site.cluster.version(), site.cluster.api_versions(), self.application.destination.namespace)
         files = self.world.files(tree)
         key = front.cache_key(files, self.application, target)
         if known is None or known.key != key or not known.sure or self.ask.fresh:

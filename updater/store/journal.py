@@ -7,6 +7,7 @@ sees what the one before it told, so that nothing is told twice and nothing is l
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -26,6 +27,7 @@ from updater.store.times import aware, naive
 
 EVENTS_KEPT = timedelta(days=90)
 TOGETHER = 100  # things that one transaction stores
+REMEMBERED = 1_000  # events that need not be read back: what an id stands for never changes
 
 # Statements of every transaction, made once: making one takes longer than running it.
 _LOCK = update(meta).where(meta.c.key == "version").values(key="version")
@@ -178,6 +180,7 @@ class Journal:
         self._database, self._written, self._happened = database, written, happened
         self._asking = threading.Lock()
         self._asked: list[_Asked] = []  # nobody has begun with these
+        self._known: OrderedDict[str, Event] = OrderedDict()  # the latest that we stored, by id
 
     def write(
         self,
@@ -257,11 +260,14 @@ class Journal:
         now = max(one.now for one in taken)
         with self._database.transaction() as connection:
             _lock(connection)
-            known = _delivered(connection, taken, now)
+            known = _delivered(connection, taken, now, self._known)
             writings = [one.plan(known) for one in taken]
-            _store(connection, together(writings), now)
+            new = _store(connection, together(writings), now)
             if chore_is_due(connection, "journal_tidied", now):
                 _tidy(connection, now)
+        self._known.update(new)
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
         return writings
 
     def heads(self) -> dict[tuple[str, str], str]:
@@ -307,7 +313,9 @@ def _standing(
     )  # fmt: skip
 
 
-def _delivered(connection: Connection, taken: Sequence[_Asked], now: datetime) -> Standing:
+def _delivered(
+    connection: Connection, taken: Sequence[_Asked], now: datetime, remembered: Mapping[str, Event]
+) -> Standing:
     """Return what these ask about."""
     subjects: set[str] | None = {subject for one in taken for subject in one.subjects or ()}
     names = {name for one in taken for name in one.applications}
@@ -315,7 +323,9 @@ def _delivered(connection: Connection, taken: Sequence[_Asked], now: datetime) -
     ids = {condition.event for condition in found.values()}
     told, doubtful = _told(connection, ids, now)
     known = read_applications(connection, names) if names else {}
-    return Standing(conditions=found, events=_events(connection, ids), told=told, doubtful=doubtful, applications=known)
+    told_of = {one: remembered[one] for one in ids if one in remembered}
+    told_of |= _events(connection, ids - told_of.keys())
+    return Standing(conditions=found, events=told_of, told=told, doubtful=doubtful, applications=known)
 
 
 def together(writings: Iterable[Writing]) -> Writing:
@@ -368,7 +378,8 @@ def _told(
     return found, doubtful
 
 
-def _store(connection: Connection, writing: Writing, now: datetime) -> None:
+def _store(connection: Connection, writing: Writing, now: datetime) -> Mapping[str, Event]:
+    """Store it; return the events that are new, by id."""
     write_polls(connection, writing.polls)
     write_applications(connection, writing.applications, writing.gone, now)
     write_deliveries(connection, writing.deliveries, writing.keep)
@@ -387,10 +398,11 @@ def _store(connection: Connection, writing: Writing, now: datetime) -> None:
         connection.execute(_BEGIN, rows)
     _cancel(connection, [condition.event for condition in writing.ended], now)
     _post(connection, [post for post in writing.posts if post.since or post.event in new], now)
+    return new
 
 
-def _append(connection: Connection, writing: Writing) -> set[str]:
-    """Store the events that are not there yet; return the ids of those that were not."""
+def _append(connection: Connection, writing: Writing) -> Mapping[str, Event]:
+    """Store the events that are not there yet; return those that were not, by id."""
     all_of_them = {event.id: (event, False) for event in writing.events}
     all_of_them |= {event.id: (event, True) for event in writing.baseline}
     for some in batches(list(all_of_them)):
@@ -409,7 +421,7 @@ def _append(connection: Connection, writing: Writing) -> set[str]:
     ]
     if rows:
         connection.execute(_APPEND, rows)
-    return set(all_of_them)
+    return {number: event for number, (event, _) in all_of_them.items()}
 
 
 def _cancel(connection: Connection, ended: Sequence[str], now: datetime) -> None:

@@ -54,7 +54,8 @@ def compare(
     Raises ValueError of a JSON pointer that is none.
     """
     fields = ignored_fields(key, live, ignored)
-    before, after = (_compared(key, manifest, fields, secret_key) for manifest in (live, predicted))
+    before = _compared(key, live, fields, secret_key)
+    after = before if predicted is live else _compared(key, predicted, fields, secret_key)
     if before is None or after is None:
         verdict = Verdict.UNKNOWN if before is after else Verdict.EXTRA if after is None else Verdict.MISSING
         return Difference(key, verdict, before=before, after=after)

@@ -102,7 +102,8 @@ class Breaker:
         A probe that is under way is waited for so many seconds: where it works, all may ask.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self._probing, max(0.0, patience))
+            if self._probing:
+                self._changed.wait_for(lambda: not self._probing, max(0.0, patience))
             if self._failures < self._limit:
                 return Pass(probe=False)
             if self._probing or self._clock() < self._next:
