@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, updat
 
 from updater.model.origin import Origin
 from updater.model.tag import Described
-from updater.store.batches import KEPT, batches, chore_is_due
+from updater.store.batches import KEPT, SOME, batches, chore_is_due
 from updater.store.database import Database
 from updater.store.schema import descriptions
 from updater.store.times import aware, naive
@@ -81,16 +81,20 @@ _REPLACE = (
 )
 
 
+_READ = select(descriptions).where(descriptions.c.digest.in_(SOME))
+_TOUCH = update(descriptions).where(descriptions.c.digest.in_(SOME)).values(used=bindparam("now"))
+
+
 def _rows(connection: Connection, digests: Iterable[str]) -> list[Row[tuple[object, ...]]]:
     found: list[Row[tuple[object, ...]]] = []
     for some in batches(digests):
-        found += connection.execute(select(descriptions).where(descriptions.c.digest.in_(some)))
+        found += connection.execute(_READ, {"some": some})
     return found
 
 
 def _touch(connection: Connection, digests: Iterable[str], now: datetime) -> None:
     for some in batches(digests):
-        connection.execute(update(descriptions).where(descriptions.c.digest.in_(some)).values(used=naive(now)))
+        connection.execute(_TOUCH, {"some": some, "now": naive(now)})
 
 
 def _described(row: Row[tuple[object, ...]]) -> Described:

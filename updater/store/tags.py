@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Update, and_, bindparam, delete, insert, select, update
 
 from updater.model.image import is_tag
 from updater.model.tag import Scan
 from updater.policies.lists import Accepted, Doubt, Doubted, fingerprint, weigh
-from updater.store.batches import KEPT, batches, chore_is_due
+from updater.store.batches import KEPT, SOME, batches, chore_is_due
 from updater.store.database import Database
 from updater.store.schema import lists, tags
 from updater.store.times import aware, naive
@@ -92,11 +92,10 @@ class Tags:
 
     def seen(self, image: str, names: Collection[str]) -> dict[str, Seen]:
         """Return what is remembered of each of these tags."""
-        columns = (tags.c.name, tags.c.first_seen, tags.c.digest)
         found = dict.fromkeys(names, _UNSEEN)
         with self._database.transaction() as connection:
             for some in batches(found):
-                rows = connection.execute(select(*columns).where(tags.c.image == image, tags.c.name.in_(some)))
+                rows = connection.execute(_SEEN, {"in_image": image, "some": some})
                 found |= {row.name: Seen(aware(row.first_seen), row.digest) for row in rows}
         new, at = self._unwritten.get(image, (frozenset(), None))
         return {name: replace(seen, first_seen=at) if name in new else seen for name, seen in found.items()}
@@ -222,6 +221,13 @@ class _Answer:
 
 _NONE: frozenset[str] = frozenset()
 
+# Statements about some tags of one image, made once: there may be thousands of images.
+_HERE = and_(tags.c.image == bindparam("in_image"), tags.c.name.in_(SOME))
+_SEEN = select(tags.c.name, tags.c.first_seen, tags.c.digest).where(_HERE)
+_CAME = update(tags).where(_HERE).values(first_seen=bindparam("then"), gone=None)
+_LEFT = update(tags).where(_HERE).values(gone=bindparam("then"))
+_FORGET = delete(tags).where(_HERE, tags.c.digest.is_(None))
+
 
 def _read(connection: Connection, images: Sequence[str], *, names: bool = False) -> dict[str, _Known]:
     """Return what is stored of these images; their names only on request, because they are long."""
@@ -264,19 +270,18 @@ def _tidy(connection: Connection, now: datetime) -> None:
 
 def _came(connection: Connection, image: str, names: Collection[str], now: datetime) -> None:
     """Note when tags were first seen; one that was there before keeps its digest."""
-    facts = {"first_seen": naive(now), "gone": None}
     old = _existing(connection, image, names)
     for some in batches(old):
-        connection.execute(update(tags).where(_these(image, some)).values(facts))
-    if new := [{"image": image, "name": name, **facts} for name in sorted(set(names) - old)]:
+        connection.execute(_CAME, {"in_image": image, "some": some, "then": naive(now)})
+    if new := [{"image": image, "name": name, "first_seen": naive(now)} for name in sorted(set(names) - old)]:
         connection.execute(insert(tags), new)
 
 
 def _left(connection: Connection, image: str, names: Collection[str], now: datetime) -> None:
     """Forget tags that are gone, but for their digests."""
     for some in batches(names):
-        connection.execute(delete(tags).where(_these(image, some), tags.c.digest.is_(None)))
-        connection.execute(update(tags).where(_these(image, some)).values(gone=naive(now)))
+        connection.execute(_FORGET, {"in_image": image, "some": some})
+        connection.execute(_LEFT, {"in_image": image, "some": some, "then": naive(now)})
 
 
 _DIGEST = (
@@ -299,9 +304,5 @@ def _write_digests(connection: Connection, statement: Update, image: str, digest
 def _existing(connection: Connection, image: str, names: Iterable[str]) -> set[str]:
     found: set[str] = set()
     for some in batches(names):
-        found.update(connection.execute(select(tags.c.name).where(_these(image, some))).scalars())
+        found.update(row.name for row in connection.execute(_SEEN, {"in_image": image, "some": some}))
     return found
-
-
-def _these(image: str, names: Collection[str]) -> ColumnElement[bool]:
-    return and_(tags.c.image == image, tags.c.name.in_(names))
