@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +18,13 @@ from tests.lab.path import WholePath, commits, head, manifest
 from tests.lab.scripted import Answered, Asked, Scripted, reply
 from updater.config.load import load
 from updater.daemon.build import build
+from updater.errors import RegistryError
 from updater.model.commit import Commit
-from updater.pipeline import study
-from updater.pipeline.look import World
+from updater.model.decision import Update
+from updater.pipeline import facts, resolve, study
+from updater.pipeline.look import World, branches, look, no_progress
 from updater.pipeline.report import Report
+from updater.pipeline.resolve import Resolver
 from updater.pipeline.update import update
 
 PATIENCE = 30.0  # seconds for one thing to happen
@@ -132,6 +137,47 @@ def test_one_commit_tells_of_all_whose_registries_answer_together(
         those.let.set()
         update(world, world.settings.items, NOW)
         assert those.changed() == ["0.yaml\n1.yaml"]
+
+
+def test_what_appears_on_two_branches_at_once_is_decided_on_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the registry is asked for what one branch needs, the other gets its list."""
+    with WholePath.embedded(tmp_path) as path:
+        for name in ("one", "two"):
+            path.push(f"acme/{name}", "1.0.0")
+            path.push(f"acme/{name}", "1.1.0")
+            path.create(name, {"a.yaml": manifest(path.image(f"acme/{name}"), "1.0.0")})
+        path.configure([path.entry("acme/one"), path.entry("acme/two")], ["one", "two"])
+        asking, listed = threading.Event(), threading.Event()
+
+        def fetch(*args: Any, **more: Any) -> dict[str, RegistryError]:
+            if not asking.is_set():
+                asking.set()
+                assert listed.wait(PATIENCE)
+            return facts.fetch(*args, **more)
+
+        def decide(resolver: Resolver, *args: Any) -> None:
+            if asking.is_set():
+                listed.set()
+            decided(resolver, *args)
+
+        decided = Resolver.resolve
+        monkeypatch.setattr(resolve, "fetch", fetch)
+        monkeypatch.setattr(Resolver, "resolve", decide)
+        with build(load(path.config, {})) as world:
+            checkouts = []
+            for branch in branches(world.settings):
+                with world.clone_of(branch.repository).lock():
+                    checkouts.append(look(world, branch))
+            due = {item.name: item for item in world.settings.items}
+            with study.Study(world, due, NOW, write=True, progress=no_progress) as learnt, ThreadPoolExecutor() as pool:
+                first = pool.submit(learnt.learn, checkouts[:1])
+                assert asking.wait(PATIENCE)
+                for done in (first, pool.submit(learnt.learn, checkouts[1:])):
+                    done.result(PATIENCE)
+                found = [learnt.of(one) for checkout in checkouts for one in checkout.owned]
+        assert [one.target.tag for one in found if isinstance(one, Update)] == ["1.1.0", "1.1.0"]
 
 
 def test_the_daemon_commits_what_the_others_have_before_the_slow_one_answers(tmp_path: Path) -> None:

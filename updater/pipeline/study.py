@@ -197,13 +197,14 @@ class Study:
         """List what Git mentions; nobody needs images that it does not mention. Each is listed once."""
         asked = wanted(self._due.values(), owned)
         scans = self._listing.get([image for image, needs in asked.values() if Needs.NAMES in needs])
-        nobody_asked = {name: Scan(name, (), self._now) for name in asked}  # complete: their names are not needed
         with self._lock:  # several branches may ask for what appeared there
             news = {name: found for name, found in scans.items() if name not in self._listed}
             lists = [found for found in news.values() if isinstance(found, Scan)]
             believed = self._memory.tags.learn(lists, self._now, write=self._write)
             self._listed |= news.keys()
-            resolver.scans = {**nobody_asked, **resolver.scans, **news, **believed}
+            # Complete: their names are not needed.
+            nobody_asked = {name: Scan(name, (), self._now) for name in asked if name not in resolver.scans}
+            resolver.scans |= {**nobody_asked, **news, **believed}  # in place: another branch may be deciding by it
 
     def _past(self, checkout: Checkout, one: Owned, *, locked: bool) -> Past:
         """Return what our commits did to a reference; when anyone changed its file last, where that matters.
