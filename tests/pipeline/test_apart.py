@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,14 @@ from tests.lab.path import WholePath, commits, head, manifest
 from tests.lab.scripted import Answered, Asked, Scripted, reply
 from updater.config.load import load
 from updater.daemon.build import build
+from updater.daemon.remember import remember
+from updater.demo.forge import StandIn
 from updater.errors import RegistryError
+from updater.git.clone import Clone
+from updater.messages.proposals import proposed
 from updater.model.commit import Commit
-from updater.model.decision import Update
+from updater.model.decision import Reason, Update
+from updater.model.event import Event, Kind
 from updater.pipeline import facts, resolve, study
 from updater.pipeline.look import World, branches, look, no_progress
 from updater.pipeline.report import Report
@@ -63,6 +69,7 @@ class Three:
         return [git(self.fleet, "show", "--format=", "--name-only", one) for one in commits(self.fleet, self.base)]
 
 
+TOKEN = {"kind": "token", "token": "env:FORGE_TOKEN"}
 BLIND: dict[str, object] = {"platforms": [], "moved_tag": "follow"}  # lists are all that is asked
 
 
@@ -137,6 +144,40 @@ def test_one_commit_tells_of_all_whose_registries_answer_together(
         those.let.set()
         update(world, world.settings.items, NOW)
         assert those.changed() == ["0.yaml\n1.yaml"]
+
+
+def test_a_request_that_fills_up_wave_by_wave_keeps_all_and_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "TOGETHER", 0.05)
+    monkeypatch.setenv("FORGE_TOKEN", "token")
+    with three(tmp_path) as those, StandIn(tmp_path / "forge", "gitea", tokens=["token"]) as forge:
+        hosts = (those.path.registry.host, those.slow.host)
+        hosted = forge.create(
+            "acme/fleet", {f"{n}.yaml": manifest(f"{h}/acme/api", "1.0.0") for n, h in enumerate(hosts)}
+        )
+        settings = those.path.settings([{"image": f"{h}/acme/api"} | QUICK | BLIND for h in hosts]) | {
+            "registries": [{"host": host, "insecure": True} for host in hosts],
+            "repositories": [{"url": f"{forge.url}/acme/fleet.git", "write_back": {"kind": "pull_request"}}],
+            "git_hosts": [{"host": forge.url.partition("//")[2], "kind": "gitea", "credentials": TOKEN}],
+        }
+        those.path.config.write_text(json.dumps(settings))
+        push, events = Clone.push, list[Event]()
+
+        def pushed(clone: Clone, *args: str) -> None:
+            push(clone, *args)
+            those.let.set()
+
+        monkeypatch.setattr(Clone, "push", pushed)
+        with build(load(those.path.config, {})) as world:
+            journal = world.memory().journal
+            journal._happened = events.extend
+            report = update(world, world.settings.items, NOW)
+            remember(world.settings, journal, report, NOW)
+        [pull] = hosted.look()
+        assert {one.new for one in proposed(pull.body)} == {"1.1.0", "1.2.0"}
+        assert [row.reason for row in report.rows] == [Reason.AWAITING_MERGE] * 2
+        assert [event.kind for event in events] == [Kind.PULL_REQUEST_OPENED]
 
 
 def test_what_appears_on_two_branches_at_once_is_decided_on_both(

@@ -235,7 +235,9 @@ class _Telling:
 
     def requests(self) -> None:
         """Tell which pull requests were opened, and what became of those that were."""
-        for one in self.report.proposed:
+        # A cycle that writes more than once looks at a request as often: what it saw last counts.
+        seen = {(one.repository, one.target, one.request.branch): one for one in self.report.proposed}
+        for one in seen.values():
             subject = Subject(repository=one.repository, branch=one.target)
             topic = REQUEST + hashlib.sha256(one.request.branch.encode()).hexdigest()[:16]
             last = self.standing.conditions.get((subject.key, topic))
