@@ -264,11 +264,16 @@ def test_a_login_that_is_not_there_fails_alone(lab: Lab) -> None:
     assert [[failure["what"] for failure in failures] for failures in told] == [["repository other"]] * 2
 
 
-def test_a_proxy_that_is_not_known_fails_its_registry_alone(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    "policy", ["{kind: semver}", "{kind: digest}"], ids=["while listing", "where no list is asked"]
+)
+def test_a_proxy_that_is_not_known_fails_its_registry_alone(lab: Lab, policy: str) -> None:
     lab.push("acme/api", "1.0.0", "1.1.0")
     fleet = lab.repository("fleet", {"a.yaml": pod("HOST/acme/api:1.0.0", "127.0.0.1:1/acme/api:1.0.0")})
     down = "{host: '127.0.0.1:1', network: {proxy: 'env:NO_SUCH_VARIABLE'}}"
-    config = lab.configure(f"{PLAIN[:-2]}, {{image: '127.0.0.1:1/acme/api', name: down}}]\n", fleet=fleet)
+    config = lab.configure(
+        f"{PLAIN[:-2]}, {{image: '127.0.0.1:1/acme/api', name: down, policy: {policy}}}]\n", fleet=fleet
+    )
     config.write_text(config.read_text().replace("registries: [", f"registries: [{down}, "))
     report = lab.cycle(config)
     assert {name: row.outcome for name, row in rows(report).items()} == {"api": Outcome.UPDATED, "down": Outcome.FAILED}

@@ -6,7 +6,7 @@ a tag, are remembered; content is known by its digest for ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from updater.errors import RegistryError
 from updater.model.image import ImageRef, is_digest
 from updater.model.tag import Described, Needs, Tag
+from updater.pipeline.scan import RegistryOf, unknown_login
 from updater.registry.client import NotFound, Registry
 from updater.registry.description import Description
+from updater.secrets import SecretError
 
 if TYPE_CHECKING:  # SQLAlchemy is loaded where the state is used
     from updater.store.descriptions import Descriptions
@@ -54,7 +56,7 @@ class Facts:
 
 def fetch(
     asks: Mapping[str, tuple[ImageRef, Asks, Facts]],
-    registry_of: Callable[[ImageRef], Registry],
+    registry_of: RegistryOf,
     memory: Memory,
     now: datetime,
     *,
@@ -66,7 +68,7 @@ def fetch(
     """
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="facts") as pool:
         running = {
-            name: pool.submit(_Fetch(image, asked, facts, registry_of(image), memory, now).run)
+            name: pool.submit(_Fetch(image, asked, facts, registry_of, memory, now).run)
             for name, (image, asked, facts) in asks.items()
         }
         done = {name: future.result() for name, future in running.items()}
@@ -89,16 +91,27 @@ class _Fetch:
     image: ImageRef
     asked: Asks
     facts: Facts
-    registry: Registry
+    registry_of: RegistryOf
     memory: Memory
     now: datetime
     described: dict[str, Described] = field(default_factory=dict)
     noted: dict[str, str] = field(default_factory=dict)
     first_seen: dict[str, datetime] = field(default_factory=dict)  # of digests that are remembered
     failure: RegistryError | None = None
+    registry: Registry = field(init=False)
 
     def run(self) -> _Fetch:
         """Answer every question, or stop at the first that the registry fails."""
+        try:
+            self.registry = self.registry_of(self.image)
+            self._answer_all()
+        except RegistryError as err:
+            self.failure = err
+        except SecretError as err:
+            self.failure = unknown_login(self.image, err)
+        return self
+
+    def _answer_all(self) -> None:
         remembered = Needs.SEEN | CONTENT
         names = [name for name, needs in self.asked.items() if needs & remembered and not is_digest(name)]
         seen = self.memory.tags.seen(self.image.name, names) if names else {}
@@ -112,10 +125,6 @@ class _Fetch:
             except NotFound:
                 self.facts.missing.add(name)
                 self.facts.known[name] = replace(tag, known=tag.known | needs)
-            except RegistryError as err:
-                self.failure = err
-                break
-        return self
 
     def _answered(self, tag: Tag, needs: Needs) -> Tag:
         if is_digest(tag.name):

@@ -88,7 +88,7 @@ def _tags(image: ImageRef, registry_of: RegistryOf, now: datetime) -> Scan | Reg
     except RegistryError as err:
         return err
     except SecretError as err:
-        return _unknown_login(image, err)
+        return unknown_login(image, err)
     tags = tuple(_tag(name, listing.told.get(name)) for name in listing.names)
     return Scan(image.name, tags, now, listing.complete, listing.why)
 
@@ -101,8 +101,8 @@ def _tag(name: str, told: Told | None) -> Tag:
     return Tag(name, told.digest, told.created, known=known)
 
 
-def _unknown_login(image: ImageRef, err: SecretError) -> RegistryError:
-    """A secret that is not there now is this registry's trouble, and nobody else's."""
+def unknown_login(image: ImageRef, err: SecretError) -> RegistryError:
+    """Return what a secret that is not there now is to others: this registry's trouble, and nobody else's."""
     return RegistryError(f"{image.registry}: {err}")
 
 
