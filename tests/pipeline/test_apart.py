@@ -146,6 +146,26 @@ def test_one_commit_tells_of_all_whose_registries_answer_together(
         assert those.changed() == ["0.yaml\n1.yaml"]
 
 
+def test_what_shares_a_tag_waits_for_both_of_its_registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "TOGETHER", 0.05)
+    answer = reply(200, {"name": "acme/api", "tags": ["1.0.0", "1.1.0"]})
+    with three(tmp_path) as those, Scripted(lambda _: answer) as good:
+        those.path.push("acme/api", "1.2.0")
+        quick, slow, alone = (f"{host}/acme/api" for host in (those.path.registry.host, those.slow.host, good.host))
+        text = "a: {repository: QUICK, tag: &tag 1.0.0}\nb: {repository: SLOW, tag: *tag}\n"
+        shared = text.replace("QUICK", quick).replace("SLOW", slow).encode()
+        those.fleet = those.path.create("shared", {"alone.yaml": manifest(alone, "1.0.0"), "shared.yaml": shared})
+        those.base = head(those.fleet)
+        entries = [{"image": image, "name": f"api{n}"} | QUICK | BLIND for n, image in enumerate((quick, slow, alone))]
+        registries = [{"host": image.partition("/")[0], "insecure": True} for image in (quick, slow, alone)]
+        those.path.configure(entries, ["shared"], registries=registries)
+        with build(load(those.path.config, {})) as world:
+            pushed, report = cycle_of(those, world)
+            assert pushed == [False, True]
+            assert those.changed() == ["alone.yaml", "shared.yaml"]
+            assert [row.target for row in report.rows] == ["1.1.0", "1.2.0", "1.2.0"]
+
+
 def test_a_request_that_fills_up_wave_by_wave_keeps_all_and_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
@@ -47,6 +48,21 @@ def wanted(due: Iterable[Item], owned: Iterable[Owned]) -> dict[str, tuple[Image
             _, needs = found.get(image.name, (image, Needs(0)))
             found[image.name] = (image, needs | one.item.rule.policy.needs)
     return found
+
+
+def companies(owned: Iterable[Owned]) -> list[tuple[str, ...]]:
+    """Return the registries, together those whose images share a scalar in Git: it changes for all of them or stays."""
+    found: dict[str, tuple[str, ...]] = {}
+    readers: dict[tuple[str, str, int], str] = {}
+    for one in owned:
+        host = one.reference.image.registry
+        found.setdefault(host, (host,))
+        for place in one.reference.places:
+            other = readers.setdefault((one.origin, one.reference.file, place.start), host) if place.users else host
+            if other not in found[host]:
+                company = found[other] + found[host]
+                found |= dict.fromkeys(company, company)
+    return list(dict.fromkeys(found.values()))
 
 
 class Study:
@@ -83,12 +99,12 @@ class Study:
         Who only looks waits for all. Whoever writes gets those first that were done within TOGETHER, or as long again
         as the first of them took; `mine` says what is in each wave.
         """
-        hosts = list(dict.fromkeys(one.reference.image.registry for one in self._owned(checkouts)))
-        for host in hosts:
+        apart = companies(self._owned(checkouts))
+        for host in chain(*apart):
             self._resolver(host)
-        if len(hosts) > 1:
-            with ThreadPoolExecutor(min(len(hosts), REGISTRIES_AT_ONCE), thread_name_prefix="study") as pool:
-                running = {pool.submit(self._study, checkouts, host): host for host in hosts}
+        if len(apart) > 1:
+            with ThreadPoolExecutor(min(len(apart), REGISTRIES_AT_ONCE), thread_name_prefix="study") as pool:
+                running = {pool.submit(self._study_all, checkouts, hosts): hosts for hosts in apart}
                 while ready := self._done(running):
                     self._ready = ready if running else None
                     yield bool(self._before)
@@ -97,13 +113,13 @@ class Study:
             self.learn(checkouts)
             yield False
 
-    def _done(self, running: dict[Future[None], str]) -> set[str]:
+    def _done(self, running: dict[Future[None], tuple[str, ...]]) -> set[str]:
         """Return the registries that are done, and forget them; the last time there are none."""
         begun = time.monotonic()
         wait(running, return_when=FIRST_COMPLETED)
         took = time.monotonic() - begun
         done, _ = wait(running, max(TOGETHER - took, took) if self._write else None)
-        ready = {running.pop(future) for future in done}
+        ready = {host for future in done for host in running.pop(future)}
         for future in done:
             future.result()
         return ready
@@ -116,8 +132,8 @@ class Study:
     def learn(self, checkouts: Sequence[Checkout], *, locked: bool = False) -> None:
         """Learn and decide what these checkouts show anew, in this wave. `locked` is who holds their clones."""
         owned = self._owned(checkouts)
-        for host in dict.fromkeys(one.reference.image.registry for one in owned if self.mine(one)):
-            self._study(checkouts, host, locked=locked)
+        hosts = dict.fromkeys(one.reference.image.registry for one in owned if self.mine(one))
+        self._study_all(checkouts, hosts, locked=locked)
 
     def of(self, one: Owned) -> Decision | RegistryError | GitError | None:
         """Return what was decided about a reference, None where nobody asked."""
@@ -174,6 +190,10 @@ class Study:
                     world.registry_of, self._memory, self.people, self._now, self._write, registries, world.verifier
                 )
             return self._resolvers[host]
+
+    def _study_all(self, checkouts: Sequence[Checkout], hosts: Iterable[str], *, locked: bool = False) -> None:
+        for host in hosts:
+            self._study(checkouts, host, locked=locked)
 
     def _study(self, checkouts: Sequence[Checkout], host: str, *, locked: bool = False) -> None:
         resolver, by_origin = self._resolver(host), {one.origin: c for c in checkouts for one in c.owned}
