@@ -284,6 +284,23 @@ def test_a_person_who_resumes_goes_on_after_a_rollback(lab: Lab) -> None:
     assert told(lab.cycle(config, NOW + 2 * HOUR)) == "1.1.0"
 
 
+def test_a_resume_counts_whatever_we_write_into_the_same_file_after_it(lab: Lab) -> None:
+    push(lab, "1.0.0")
+    push(lab, "1.1.0")
+    lab.push("acme/web", "1.0.0")
+    text = pod("HOST/acme/api:1.0.0", "HOST/acme/web:1.0.0")
+    images = "images: [{image: HOST/acme/api, name: api}, {image: HOST/acme/web, name: web}]\n"
+    config = lab.configure(f"repositories: [{{url: FLEET}}]\n{images}", fleet=lab.repository("fleet", {"a.yaml": text}))
+    lab.cycle(config)
+    person_commits(lab.folder / "git" / "fleet.git", {"a.yaml": lab.spell(text)}, at=NOW + MINUTE)
+    lab.push("acme/web", "1.1.0")
+    with build(load(config, {})) as world:
+        world.memory().holds.resume("api", NOW + HOUR)
+        for due in (world.settings.items[1:], world.settings.items):
+            targets = {row.item.name: row.target for row in update(world, due, NOW + 2 * HOUR).rows}
+    assert targets == {"api": "1.1.0", "web": None}
+
+
 def test_a_resume_from_before_a_rollback_does_not_undo_it(lab: Lab) -> None:
     push(lab, "1.0.0")
     push(lab, "1.1.0")

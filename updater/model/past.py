@@ -19,7 +19,7 @@ class Past:
     undone      why the name that we wrote here is not written again, where Git has a former one: a person put that
                 back, or another updater did
     held_until  the newest Image-Hold of the image, and when it was committed
-    changed_at  when the file was last changed by anyone; asked only where a person resumed the image after we wrote
+    changed_at  when anyone else last changed the file; asked only where a person resumed the image after we wrote
     """
 
     wrote: str | None = None

@@ -22,6 +22,7 @@ from typing import Self
 
 from updater.config.images import Item
 from updater.errors import GitError, RegistryError
+from updater.messages.commits import told
 from updater.model.decision import Decision, Update
 from updater.model.image import ImageRef
 from updater.model.past import Past
@@ -32,6 +33,7 @@ from updater.pipeline.report import Failure, Outcome, Report
 from updater.pipeline.resolve import Resolver, mirror_of, spelling
 from updater.pipeline.rows import row_of, unreadable
 from updater.pipeline.scan import Listing
+from updater.pipeline.trail import DEPTH
 from updater.secrets import SecretError
 
 TOGETHER = 2.0  # seconds that one commit for all is worth, or as long again as the first of them took
@@ -227,7 +229,7 @@ class Study:
             resolver.scans |= {**nobody_asked, **news, **believed}  # in place: another branch may be deciding by it
 
     def _past(self, checkout: Checkout, one: Owned, *, locked: bool) -> Past:
-        """Return what our commits did to a reference; when anyone changed its file last, where that matters.
+        """Return what our commits did to a reference; when anyone else changed its file last, where that matters.
 
         Raises GitError.
         """
@@ -246,6 +248,9 @@ class Study:
                 return past
             with lock():
                 last = clone.log(checkout.head.revision, limit=1, path=file)
+                if last and told(last[0].trailers):  # ours, which says nothing here: who was it before us?
+                    before = clone.log(checkout.head.revision, limit=DEPTH, path=file)
+                    last = tuple(one for one in before if not told(one.trailers))
         except UNREACHED as err:
             raise GitError(str(err)) from err
         return replace(past, changed_at=last[0].at if last else None)
