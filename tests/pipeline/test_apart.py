@@ -22,7 +22,7 @@ from updater.daemon.build import build
 from updater.daemon.remember import remember
 from updater.demo.forge import StandIn
 from updater.errors import RegistryError
-from updater.git.clone import Clone
+from updater.git.clone import Clone, Head
 from updater.messages.proposals import proposed
 from updater.model.commit import Commit
 from updater.model.decision import Reason, Update
@@ -144,6 +144,29 @@ def test_one_commit_tells_of_all_whose_registries_answer_together(
         those.let.set()
         update(world, world.settings.items, NOW)
         assert those.changed() == ["0.yaml\n1.yaml"]
+
+
+def test_a_repository_that_a_late_registry_has_nothing_in_is_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "TOGETHER", 0.05)
+    with three(tmp_path) as those:
+        hosts = {"quick": those.path.registry.host, "slow": those.slow.host}
+        for name, host in hosts.items():
+            those.path.create(name, {"a.yaml": manifest(f"{host}/acme/api", "1.0.0")})
+        entry = {"image": "*/acme/api", "name": "api"} | QUICK | BLIND
+        those.path.configure([entry], hosts, registries=[{"host": host, "insecure": True} for host in hosts.values()])
+        fetch, fetched = Clone.fetch, list[str]()
+
+        def fetches(clone: Clone, branch: str | None = None) -> Head:
+            fetched.append(clone.remote.name)
+            return fetch(clone, branch)
+
+        monkeypatch.setattr(Clone, "fetch", fetches)
+        with build(load(those.path.config, {})) as world:
+            pushed, _ = cycle_of(those, world)
+        assert pushed == [False, True]
+        assert sorted(fetched) == ["quick", "slow", "slow"]
 
 
 def test_what_shares_a_tag_waits_for_both_of_its_registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

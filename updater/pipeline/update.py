@@ -101,7 +101,7 @@ class _Cycle:
             for late in study.waves(checkouts):
                 self._decided.clear()  # about another wave
                 if late:
-                    checkouts = [self._again(checkout) for checkout in checkouts]
+                    checkouts = [self._again(one) if any(map(study.mine, one.owned)) else one for one in checkouts]
                     study.learn(checkouts)
                 self._settle_all(checkouts)
         self._unreferenced()
