@@ -7,13 +7,18 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from updater.errors import StoreError
+from updater.model.tag import Described, Scan, Tag
 from updater.store.database import Database
+from updater.store.descriptions import Descriptions
 from updater.store.journal import Journal, Writing
 from updater.store.polls import Poll, Polls
+from updater.store.tags import Tags
 
 AT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 POLL = Poll("api/prod", AT, 0, None, "held", "level")
@@ -25,6 +30,24 @@ def write(database: Database, batch: list[Poll]) -> None:
 
 def url(folder: Path) -> str:
     return f"sqlite:///{folder}/state.db"
+
+
+def test_whoever_writes_what_was_seen_waits_in_line(tmp_path: Path) -> None:
+    """Studies of many registries end together; those that SQLite lets wait are not woken, and give up in the end."""
+    database, told = Database(url(tmp_path)), list[bool]()
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if not statement.startswith("SELECT"):
+            told.append(database.writing.locked())
+
+    event.listen(database._engine, "before_cursor_execute", note)
+    tags, digest = Tags(database), f"sha256:{1:064x}"
+    tags.learn([Scan("r/api", (Tag("1.0.0"),), AT)], AT)
+    tags.saw("r/api", {"1.0.0": digest}, AT)
+    Descriptions(database).put({digest: Described(None, frozenset(), asked_created=False)}, AT)
+    database.close()
+    assert told
+    assert all(told)
 
 
 def test_polls_come_back_after_a_restart(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class Descriptions:
         """Store what was found; a digest keeps the time when it was first seen, and what was once asked for."""
         if not found:
             return
-        with self._database.transaction() as connection:
+        with self._database.writing, self._database.transaction() as connection:
             _touch(connection, list(found), now)  # first, because it locks what is read next
             before = {row.digest: _described(row) for row in _rows(connection, found)}
             merged = {digest: _merged(before.get(digest), new, now) for digest, new in found.items()}

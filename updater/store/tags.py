@@ -139,7 +139,7 @@ class Tags:
         news = {i: {n: d for n, d in of.items() if (i, n) not in self._stored} for i, of in digests.items()}
         lacking = {image: self._lacking(image, of) for image, of in news.items() if of}
         if any(lacking.values()):
-            with self._database.transaction() as connection:
+            with self._database.writing, self._database.transaction() as connection:
                 for image, of in lacking.items():
                     if of:
                         _write_digests(connection, _FIRST_DIGEST, image, of)
@@ -172,7 +172,7 @@ class Tags:
     def _decide(self, looks: Sequence[_Look], now: datetime, *, write: bool) -> dict[str, str]:
         """Weigh lists that are not the stored ones, and store what was decided, in one transaction."""
         images = [look.scan.image for look in looks]
-        with self._database.transaction() as connection:
+        with self._database.writing, self._database.transaction() as connection:
             if write:
                 _lock(connection, images)
             stored = _read(connection, images, names=True)
