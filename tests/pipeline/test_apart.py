@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.daemon.test_run import QUICK, running
-from tests.lab.git import git
+from tests.lab.git import git, person_commits
 from tests.lab.loop import NOW
 from tests.lab.path import WholePath, commits, head, manifest
 from tests.lab.scripted import Answered, Asked, Scripted, reply
@@ -79,12 +79,14 @@ def three(folder: Path, *, quick_list: bool = False, entry: dict[str, object] = 
         yield Three(path, closing, quick_list=quick_list, entry=entry)
 
 
-def cycle_of(those: Three, world: World) -> tuple[list[bool], Report]:
+def cycle_of(those: Three, world: World, meanwhile: Callable[[], object] = lambda: None) -> tuple[list[bool], Report]:
     """Run a cycle, and let the slow one answer when something was pushed: for each push, whether that was after it."""
     pushed: list[bool] = []
 
     def note(_: Commit) -> None:
         pushed.append(those.let.is_set())
+        if not those.let.is_set():
+            meanwhile()
         those.let.set()
 
     world.pushed = note
@@ -134,6 +136,24 @@ def test_a_pattern_over_several_registries_commits_what_the_others_have(
             assert pushed == [False, True]
             assert sorted(those.changed()) == ["0.yaml", "1.yaml"]
             assert sorted(row.outcome.value for row in report.rows) == ["failed", "updated", "updated"]
+
+
+def test_what_a_person_moves_to_a_registry_that_was_written_before_is_not_called_unreferenced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "TOGETHER", 0.05)
+    with three(tmp_path) as those:
+        good, slow = those.path.registry.host, those.slow.host
+        entries = [{"image": f"{good}/acme/api", "name": "api"}, {"image": "*/acme/web", "name": "web"}]
+        registries = [{"host": host, "insecure": True} for host in (good, slow)]
+        those.path.configure([entry | QUICK | BLIND for entry in entries], registries=registries)
+        person_commits(those.fleet, {"w.yaml": manifest(f"{slow}/acme/web", "1.0.0")})
+        moved = {"w.yaml": manifest(f"{good}/acme/web", "1.0.0")}
+        with build(load(those.path.config, {})) as world:
+            _, report = cycle_of(those, world, lambda: person_commits(those.fleet, moved))
+            outcomes = [(row.item.name, row.outcome.value) for row in report.rows]
+            assert outcomes == [("api", "updated"), ("web", "failed")]
+            assert report.rows[1].reason == "undecided"
 
 
 def test_one_commit_tells_of_all_whose_registries_answer_together(
