@@ -184,7 +184,7 @@ class _Step:
         key = front.cache_key(files, self.application, target)
         if known is None or known.key != key or not known.sure or self.ask.fresh:
             with self.world.renders:
-                rendered = front.render(files, self.application, target)
+                rendered = front.render(files, self.application, target, key)
             self.memory.wanted = known = desired(self.application, key, rendered, site.cluster)
         site.follow(frozenset((r.key.group, r.key.kind, r.version) for r in known.members))
         return known

@@ -90,10 +90,13 @@ class Front:
         """Return a hash of all that what is rendered depends on. It starts no program. Raises ManifestError."""
         return self._key(self.chosen(files, application.source), files, application, target)
 
-    def render(self, files: Files, application: Application, target: Target) -> Rendered:
-        """Return the manifests of an application; an unchanged one is not rendered again. Raises ManifestError."""
+    def render(self, files: Files, application: Application, target: Target, key: str = "") -> Rendered:
+        """Return the manifests of an application; an unchanged one is not rendered again. Raises ManifestError.
+
+        `key` is its `cache_key`, where that is known.
+        """
         member = self.chosen(files, application.source)
-        key = self._key(member, files, application, target)
+        key = key or self._key(member, files, application, target)
         known = self._known.get(key)
         if known is None:
             known = _unique(member.render(files, application, target, self._tools), target.namespace)
@@ -120,14 +123,16 @@ def weight(resources: Iterable[Resource]) -> int:
     waiting: list[Any] = [resource.manifest for resource in resources]
     while waiting:
         value = waiting.pop()
-        total += 80
+        total += 80 * (len(value) + 1)
         if isinstance(value, dict):
             total += 64 * len(value)
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-        elif isinstance(value, str):
-            total += len(value)
+            value = value.values()
+        for inner in value:
+            if isinstance(inner, str):
+                total += len(inner)
+            elif isinstance(inner, dict | list):
+                total -= 80  # it counts itself
+                waiting.append(inner)
     return total
 
 

@@ -78,12 +78,17 @@ def load(text: str, source: str) -> list[Loaded]:
 
 def resolve(text: str) -> Any:
     """Return what a plain scalar says: a text, a number, a boolean or None."""
+    if _is_text(text):
+        return text
     if text in _WORDS:
         return _WORDS[text]
-    if text[0] not in _NUMERIC:
-        return text
     number = _number(text)
     return text if number is None else number
+
+
+def _is_text(plain: str) -> bool:
+    """Whether a plain scalar is a text at a glance, as most are; not `<<`, which may be the key that merges."""
+    return plain not in _WORDS and plain[0] not in _NUMERIC and plain != "<<"
 
 
 def _number(text: str) -> int | float | None:
@@ -278,12 +283,12 @@ class _Builder:
 
     def _scalar(self, event: Any) -> None:
         line, text = self._line + event.start_mark.line, event.value
-        wants_key = bool(self._open) and self._open[-1].key is _NO_KEY
-        if wants_key and _is_merge(event):
-            self._open[-1].key = _MERGE
-            return
         value = text
-        if not event.style or event.tag is not None:
+        if event.tag is not None or not (event.style or _is_text(text)):
+            wants_key = bool(self._open) and self._open[-1].key is _NO_KEY
+            if wants_key and _is_merge(event):
+                self._open[-1].key = _MERGE
+                return
             try:
                 value = _value(event)
                 value = value if wants_key or type(value) is str else _json_number(value)
