@@ -67,6 +67,7 @@ class Listing:
 
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
         self._closing.close()
+        self._running.clear()  # each list knows us by its callback: the tags would stay until Python looks for circles
 
 
 def limits(images: Iterable[ImageRef], registry_of: RegistryOf) -> dict[str, Limit]:
