@@ -143,11 +143,12 @@ def test_the_schema_lets_a_hook_have_the_kind_of_its_name() -> None:
     assert set(found) == {"anyOf"}
 
 
-def test_a_file_without_the_section_costs_nothing(tmp_path: Path) -> None:
-    """The family of hooks is imported only for a file that has the section."""
-    write(tmp_path, "images: []\n")
+@pytest.mark.parametrize("text", ["images: []", "web: {listen: '127.0.0.1:0'}"])
+def test_a_file_without_hooks_costs_nothing(tmp_path: Path, text: str) -> None:
+    """The family of hooks is imported only for a file that has some."""
+    write(tmp_path, f"{text}\n")
     code = "import sys, pathlib; from updater.config.load import load; load(pathlib.Path(sys.argv[1]), {});"
-    code += "print([name for name in sys.modules if name.startswith('updater.hooks') or name == 'updater.config.web'])"
+    code += "print([name for name in sys.modules if name.startswith(('updater.hooks', 'updater.config.hooks'))])"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "updater.yaml")], check=True, capture_output=True, text=True
     )

@@ -121,8 +121,8 @@ def _preload() -> None:
     import updater.cli.main
     import updater.cli.show
     import updater.cluster.client
+    import updater.config.hooks
     import updater.config.notifications
-    import updater.config.web
     import updater.daemon.build
     import updater.daemon.couriers
     import updater.daemon.delivery

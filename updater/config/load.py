@@ -286,15 +286,23 @@ def _notifications(
 
 
 def _web(section: object, problems: list[Problem]) -> WebSettings | None:
-    """Validate the section, then its hooks one by one; the kind of a hook is its name where it says none."""
+    """Validate the section, then its hooks one by one."""
     if not isinstance(section, Map):
         return None
-    from updater.config.web import HookEntry, WebSettings, hook_name  # the family comes only where it is wanted
+    from updater.config.web import WebSettings
 
     rest = validate(WebSettings, without(section, (), {"hooks"}), problems)
-    hooks: dict[str, Hook] = {}
     entries = section.get("hooks")
-    entries = entries if isinstance(entries, Map) else Map(section.mark)
+    hooks = _hooks(entries, problems) if isinstance(entries, Map) else {}
+    return rest and rest.model_copy(update={"hooks": hooks})
+
+
+def _hooks(entries: Map, problems: list[Problem]) -> dict[str, Hook]:
+    """Validate hooks; the kind of one is its name where it says none."""
+    from updater.config.hooks import HookEntry  # the family comes only where it is wanted
+    from updater.config.web import hook_name
+
+    hooks: dict[str, Hook] = {}
     for name, entry in entries.items():
         mark = entries.marks[name]
         if not hook_name(name):
@@ -305,7 +313,7 @@ def _web(section: object, problems: list[Problem]) -> WebSettings | None:
                 hooks[name] = hook.root
         else:
             problems.append(mark.problem(kind_of(entry), "a mapping with a token, a secret or a path"))
-    return rest and rest.model_copy(update={"hooks": hooks})
+    return hooks
 
 
 def _warnings(

@@ -255,7 +255,7 @@ def _root(section: str) -> type[BaseModel]:
 
         return Notifications
     if section == WEB:
-        from updater.config.web import Whole
+        from updater.config.hooks import Whole
 
         return Whole
     return Document

@@ -30,8 +30,8 @@ def schema() -> dict[str, Any]:
 
 def _whole() -> type[Document]:
     """Return the model of the file with the sections that are typed only where they are wanted."""
+    from updater.config.hooks import Whole
     from updater.config.notifications import Notifications
-    from updater.config.web import Whole
 
     sections: dict[str, Any] = {
         name: (model, Field(model(), description=Document.model_fields[name].description))

@@ -1,23 +1,16 @@
-"""The front door for browsers, scripts and webhooks: where it listens, who may come in, who may knock.
-
-Imported only for a file that has the section: the family of hooks comes with it.
-"""
+"""The front door for browsers and scripts: where it listens, and who may come in."""
 
 from __future__ import annotations
 
 import importlib.util
 import ipaddress
 import re
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, RootModel, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from updater.config.base import Section, http_url, refusal
-from updater.hooks.base import Hook
-from updater.plugins import members
 from updater.secrets import SecretRef
 
 LISTEN = "127.0.0.1:8080"
@@ -89,7 +82,7 @@ class WebSettings(Section):
         None, description="where people reach the page: links in messages, and where a login comes back to"
     )
     login: Login | None = Field(None, description="needed on any address but loopback")
-    hooks: dict[str, Any] = Field({}, description="who may send hints to look now, by name")  # typed entry by entry
+    hooks: dict[str, Any] = Field({}, description="who may send hints to look now, by name")  # typed by config/hooks.py
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
@@ -117,22 +110,6 @@ class WebSettings(Section):
     def closed(self) -> bool:
         """Whether page and API are not served at all: others reach them, and nobody could log in."""
         return self.login is None and not is_loopback(self.host)
-
-
-if TYPE_CHECKING:
-    AnyHook = Hook
-else:
-    AnyHook = Annotated[reduce(or_, members(Hook).values()), Field(discriminator="kind")]
-
-
-class HookEntry(RootModel[AnyHook]):
-    """One entry of `hooks`."""
-
-
-class Whole(WebSettings):
-    """The section as it stands in the file."""
-
-    hooks: dict[str, AnyHook] = Field({}, description=WebSettings.model_fields["hooks"].description)
 
 
 def hook_name(name: str) -> bool:
