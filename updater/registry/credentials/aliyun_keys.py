@@ -35,7 +35,7 @@ SESSION = "updater"  # how what we do is called in the account's audit trail
 ROLES = "/latest/meta-data/ram/security-credentials/"
 TOKEN_SECONDS = 60
 
-_Printable = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$")]
+_Printable = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$", max_length=256)]
 
 
 @dataclass(frozen=True, slots=True)
