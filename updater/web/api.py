@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -70,7 +71,7 @@ class Letters(Fact):
 class Paging(BaseModel):
     """What every list takes."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     limit: int = Field(100, ge=1, le=MAX_LIMIT, description="of one page")
     cursor: str = Field("", max_length=1000, description="`next` of the page before")
@@ -397,10 +398,13 @@ def _invalid(status: int, err: ValidationError) -> Response:
 
 
 def _described(request: Request) -> Response:
-    return tagged(request, _DOCUMENT, "application/json")
+    return tagged(request, _description(), "application/json")
 
 
-_DOCUMENT = json.dumps(document(ENDPOINTS)).encode()
+@cache
+def _description() -> bytes:
+    return json.dumps(document(ENDPOINTS)).encode()
+
 
 routes = [
     Route("/openapi.json", _described),

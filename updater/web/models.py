@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 class Fact(BaseModel):
     """What all have in common: times are aware, in UTC."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)  # until somebody looks: nobody does at most daemons
 
 
 class Place(Fact):

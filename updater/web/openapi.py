@@ -34,7 +34,7 @@ ACTING = (400, 401, 403, 404, 409, 413, 415, 422, 502, 503)
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
-class Nothing(BaseModel, extra="forbid"):
+class Nothing(BaseModel, extra="forbid", defer_build=True):
     """No parameters, or a body without fields."""
 
 
