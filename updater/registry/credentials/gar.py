@@ -41,9 +41,9 @@ class _Key(BaseModel):
     """What is used of a service account's key file."""
 
     type: Literal["service_account"]
-    client_email: str = Field(pattern=r"^[\x21-\x7e]{3,320}$")
+    client_email: str = Field(pattern=r"^[\x21-\x7e]+$", min_length=3, max_length=320)
     private_key: str = Field(min_length=1)
-    private_key_id: str = Field("", pattern=r"^[0-9A-Za-z]{0,128}$")
+    private_key_id: str = Field("", pattern=r"^[0-9A-Za-z]*$", max_length=128)
     token_uri: str = TOKEN_URL
 
 
