@@ -120,8 +120,13 @@ class _Bounded(_Base):
             view = view[self.send(view, flags) :]
 
     def _bound(self) -> None:
-        if _here.exchange is not None:
-            self.settimeout(_here.exchange.left())
+        if _here.exchange is None:
+            return
+        left, bound = _here.exchange.left(), self.gettimeout()
+        if (
+            bound is None or abs(bound - left) > left / 100
+        ):  # setting it asks the system, and lets other threads go first
+            self.settimeout(left)
 
 
 class _Socket(_Bounded, socket.socket):
