@@ -123,9 +123,7 @@ class _Bounded(_Base):
         if _here.exchange is None:
             return
         left, bound = _here.exchange.left(), self.gettimeout()
-        if (
-            bound is None or abs(bound - left) > left / 100
-        ):  # setting it asks the system, and lets other threads go first
+        if bound is None or abs(bound - left) > left / 100:  # near enough else: to set it is a system call
             self.settimeout(left)
 
 

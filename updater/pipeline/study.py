@@ -1,9 +1,11 @@
 """What a cycle learns of registries: each is listed, asked and decided about apart, so that none waits for another.
 
-with Study(...) as study:
-study.begin()                      # what is asked whatever Git says, while it says it
-for late in study.waves(checkouts):  # those that answer together, then those that are slow
-study.of(reference)            # what was decided
+    with Study(...) as study:
+        study.begin()                        # what is asked whatever Git says, while it says it
+        for late in study.waves(checkouts):  # those that answer together, then those that are slow
+            study.of(reference)              # what was decided
+
+Registries whose images share a scalar in Git are studied together.
 """
 
 from __future__ import annotations
