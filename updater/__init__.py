@@ -6,6 +6,7 @@ The floors; imports only go down, rooms with `|` between them do not know each o
        demo                    the whole path on one machine; the tests use its servers too
     6  daemon                  makes every client, turns the clock
     5  pipeline                look, find -> scan, facts -> decide, resolve -> edit -> commit; update.py is loop one
+                               study.py learns and decides of each registry apart
                                catalogue, sources -> compare -> apply; deliver.py is loop two, announce.py tells of it
                                tell -> route -> notify: what changed, who is told, until it is there
     4  config                  the operator's YAML as typed values, errors with file:line:column
