@@ -158,7 +158,9 @@ class Study:
                 report.failures.append(Failure(f"image {check.image.name}", str(unproven), unproven.retry_at))
             for (origin, *_), err in resolver.unread.items():
                 name, branch, _ = origin.rsplit(" ", 2)
-                report.failures.append(Failure(f"repository {name}", str(err), cause=unreadable(at[name, branch])))
+                here = at.get((name, branch))  # None: the remote has another default branch since
+                cause = unreadable(here) if here else None
+                report.failures.append(Failure(f"repository {name}", str(err), cause=cause))
         self._tell_realms(report, checkouts)
 
     def _tell_realms(self, report: Report, checkouts: Sequence[Checkout]) -> None:
