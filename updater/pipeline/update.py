@@ -104,7 +104,7 @@ class _Cycle:
                     checkouts = [self._again(one) if any(map(study.mine, one.owned)) else one for one in checkouts]
                     study.learn(checkouts)
                 self._settle_all(checkouts)
-        self._unreferenced(checkouts)
+        self._unreferenced(checkouts if late else ())
         study.tell(self.report, checkouts)
         self._use_up()
         return self.report
@@ -306,17 +306,20 @@ class _Cycle:
             if people and tag in people.approved and Outcome.UPDATED in found and Outcome.FAILED not in found:
                 self.memory.holds.used(item, tag)
 
-    def _unreferenced(self, checkouts: Sequence[Checkout]) -> None:
-        """An item that nothing mentions is said so; where a branch that it looks at could not be read, that is why."""
+    def _unreferenced(self, later: Sequence[Checkout]) -> None:
+        """An item that nothing mentions is said so; where a branch that it looks at could not be read, that is why.
+
+        `later` is what Git said when a late registry had answered.
+        """
         seen = {row.item.name for row in self.report.rows}
-        mentioned = {one.item.name for checkout in checkouts for one in checkout.owned if one.item}
+        mentioned = {one.item.name for checkout in later for one in checkout.owned if one.item}
         for item in self.due.values():
             if item.name in seen:
                 continue
             if failure := self.unread.get(item.name):
                 error = failure.error
                 self.report.rows.append(Row(item, Outcome.FAILED, error, error, cause=failure.cause))
-            elif item.name in mentioned:  # by an image of a registry that was written before
+            elif item.name in mentioned:  # with an image of a registry that was written before
                 why = "what Git says changed while the registries answered"
                 self.report.rows.append(Row(item, Outcome.FAILED, "undecided", why))
             else:
