@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from updater.cluster.client import Cluster, Gone, ServedKind, Watch
+from updater.cluster.client import Change, Cluster, Gone, ServedKind, Watch
 from updater.errors import Absent, ClusterError, UnknownKind
 from updater.model.resource import Key
 from updater.sync.diff import hidden
@@ -143,18 +143,18 @@ class _Packed:
     """An object as it is kept: a tenth of what its dicts would take, most of which are managed fields."""
 
     version: str
-    data: bytes
+    data: bytes  # a document whose `object` it is
 
     @classmethod
-    def of(cls, item: Json) -> _Packed:
-        """Pack an object."""
+    def of(cls, item: Json, line: bytes = b"") -> _Packed:
+        """Pack an object; `line` is a document that holds it, where there is one already."""
         metadata = item.get("metadata")
         version = str(metadata.get("resourceVersion") or "") if isinstance(metadata, dict) else ""
-        return cls(version, zlib.compress(json.dumps(item, separators=(",", ":")).encode(), 1))
+        return cls(version, zlib.compress(line or json.dumps({"object": item}, separators=(",", ":")).encode(), 1))
 
     def unpacked(self) -> Json:
         """Return the object, made anew."""
-        found: Json = json.loads(zlib.decompress(self.data))
+        found: Json = json.loads(zlib.decompress(self.data))["object"]
         return found
 
 
@@ -235,7 +235,7 @@ class _Follower(threading.Thread):
         try:
             for change in watch:
                 self._failed = 0
-                self._take(change.type, change.object)
+                self._take(change)
         finally:
             self._watch = None
             self._place = watch.resource_version
@@ -244,14 +244,14 @@ class _Follower(threading.Thread):
         else:
             self._failed = 0
 
-    def _take(self, kind: str, item: Json) -> None:
-        key = self._served.key(item)
-        if kind == "DELETED":
+    def _take(self, change: Change) -> None:
+        key = self._served.key(change.object)
+        if change.type == "DELETED":
             self.objects.pop(key, None)
             self._live.changed(key, None)
             return
-        seen = self._live.seen(key, item)
-        self.objects[key] = _Packed.of(seen)
+        seen = self._live.seen(key, change.object)
+        self.objects[key] = _Packed.of(seen, change.line if seen is change.object else b"")  # not of a Secret
         self._live.changed(key, seen)
 
     def _look_again(self) -> None:

@@ -21,10 +21,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """`ADDED`, `MODIFIED` or `DELETED`, and the object as it is, or was last."""
+    """`ADDED`, `MODIFIED` or `DELETED`, and the object as it is, or was last.
+
+    line  a JSON document whose `object` it is, as it came; empty where that says less than `object`
+    """
 
     type: str
     object: Json = field(repr=False)
+    line: bytes = field(default=b"", repr=False, compare=False)
 
 
 class Watch:
@@ -86,4 +90,5 @@ class Watch:
         place = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
         if isinstance(place, str) and place:
             self.resource_version = place
-        return None if kind == "BOOKMARK" else Change(str(kind), self._named(found))
+        whole = "apiVersion" in found and "kind" in found
+        return None if kind == "BOOKMARK" else Change(str(kind), self._named(found), line if whole else b"")
