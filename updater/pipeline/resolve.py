@@ -64,7 +64,7 @@ class Resolver:
         """Return what was decided about a reference, None where nobody asked."""
         if one.item is None:
             return None
-        if (error := self.unread.get(self._place(one))) is not None:
+        if self.unread and (error := self.unread.get(self._place(one))) is not None:
             return error
         key = self._key(one.item, one.reference)
         if (plain := self._plain.get(key)) is not None:

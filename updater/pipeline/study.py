@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -238,8 +238,10 @@ class Study:
         Raises GitError.
         """
         world, file, image = self._world, one.reference.file, one.reference.image
-        clone = world.clone_of(checkout.branch.repository)
-        lock = nullcontext if locked else partial(clone.lock, LOCK_WAIT)
+
+        def lock() -> AbstractContextManager[None]:
+            return nullcontext() if locked else world.clone_of(checkout.branch.repository).lock(LOCK_WAIT)
+
         people = self.people.get(one.item.name) if one.item else None
         mirrored = mirror_of(world.settings.registries, one.reference) is not None
         alone = spelling(one.reference) if mirrored else ""
@@ -251,6 +253,7 @@ class Study:
             if not past.excused(people.resumed_at if people else None):
                 return past
             with lock():
+                clone = world.clone_of(checkout.branch.repository)
                 last = clone.log(checkout.head.revision, limit=1, path=file)
                 if last and told(last[0].trailers):  # ours, which says nothing here: who was it before us?
                     before = clone.log(checkout.head.revision, limit=DEPTH, path=file)
