@@ -39,7 +39,7 @@ stream          find, edit and verify one image in a stream of 2,000 documents a
                 `apply`: from the start of the process, which has no clone yet, until all are in sync, against
                 replay.py: it sends the requests that the stand-ins were sent until then, in their order and with
                 the same bodies, ten at a time for each cluster, over nothing but urllib3, to stand-ins that are as
-                empty; watches are left out. And against peer.py, which does so with the official client for Python.
+                empty; watches are left out. And against the same with the official client for Python.
                 `nothing new`: a commit that belongs to no application, by the CPU of
                 the process and its git until it is at rest again. `commit to PATCH`: from just before somebody
                 pushes a new image of one application, and wakes the loop, until the first PATCH arrives; the worst of
@@ -432,10 +432,11 @@ class Bench:
                 with self._step("commit to PATCH", len(PLACES)) as done:
                     waits = [self._patched(made, loop, those, number, done) for number in PLACES]
                 held = loop.peak()
-        for script, which in (("replay.py", "floor"), ("peer.py", "the official client, bare")):
-            with self._step(which), estate.clusters(folder / script, environment) as those:
+        for client, which in (("urllib3", "floor"), ("official", "the official client, bare")):
+            with self._step(which), estate.clusters(folder / client, environment) as those:
                 pairs = [str(path) for one, file in zip(those, asked, strict=True) for path in (one.kubeconfig, file)]
-                theirs = measure.run([lab.python(), str(HERE / script), str(AT_ONCE), *pairs], environment)
+                command = [lab.python(), str(HERE / "replay.py"), client, str(AT_ONCE), *pairs]
+                theirs = measure.run(command, environment)
             self._ratio(f"{name}, apply: wall", which, ours, theirs.wall, 2.0)
         self._add(
             f"{name}, apply: a second", many / ours, "applications", None, f"{requests} requests, {used:.1f} CPU-s"

@@ -1,7 +1,8 @@
-"""The floor of the second loop: a bare client sends what the product sent, and knows nothing of why.
+"""The floor of the second loop, and its peer: a bare client sends what the product sent, and knows nothing of why.
 
-`replay.py THREADS`, and for each cluster its kubeconfig and the requests that a stand-in wrote down. Each is sent in
-its turn over the connections of urllib3, so many at a time for each cluster, and its answer is read.
+`replay.py CLIENT THREADS`, and for each cluster its kubeconfig and the requests that a stand-in wrote down. Each is
+sent in its turn, so many at a time for each cluster, and its answer is read: by `urllib3` over nothing but its
+connections, by `official` with the dynamic client for Python, whose users hand it objects and get objects back.
 """
 
 from __future__ import annotations
@@ -9,30 +10,21 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import urllib3
-
 Request = dict[str, Any]
+Send = Callable[[Request], int]
+"""Sends a request and returns the status of the answer."""
 
 
-def main(threads: int, *pairs: str) -> None:
+def main(client: str, threads: int, *pairs: str) -> None:
     refused: list[str] = []
     workers: list[threading.Thread] = []
     for kubeconfig, requests in zip(pairs[::2], pairs[1::2], strict=True):
-        document = json.loads(Path(kubeconfig).read_text())
-        cluster, token = document["clusters"][0]["cluster"], document["users"][0]["user"]["token"]
-        pool = urllib3.connection_from_url(
-            cluster["server"],
-            maxsize=threads,
-            ca_certs=cluster["certificate-authority"],
-            retries=False,
-            headers={"Authorization": f"Bearer {token}"},
-        )
-        turns = iter(json.loads(Path(requests).read_text()))
-        sending = _Sending(pool, turns, refused)
+        send = CLIENTS[client](kubeconfig, threads)
+        sending = _Sending(send, iter(json.loads(Path(requests).read_text())), refused)
         workers += [threading.Thread(target=sending.run) for _ in range(threads)]
     for worker in workers:
         worker.start()
@@ -45,8 +37,8 @@ def main(threads: int, *pairs: str) -> None:
 class _Sending:
     """What is sent to one cluster, by several threads."""
 
-    def __init__(self, pool: urllib3.HTTPConnectionPool, turns: Iterator[Request], refused: list[str]) -> None:
-        self._pool, self._turns, self._refused = pool, turns, refused
+    def __init__(self, send: Send, turns: Iterator[Request], refused: list[str]) -> None:
+        self._send, self._turns, self._refused = send, turns, refused
         self._lock = threading.Lock()
 
     def run(self) -> None:
@@ -55,11 +47,52 @@ class _Sending:
                 one = next(self._turns, None)
             if one is None:
                 return
-            headers = {**self._pool.headers, **one["headers"]}
-            answer = self._pool.urlopen(one["method"], one["path"], body=one["body"].encode() or None, headers=headers)
-            if answer.status >= 400 and answer.status != 404:  # what is not there yet was asked for too
-                self._refused.append(f"{one['method']} {one['path']}: {answer.status}")
+            status = self._send(one)
+            if status >= 400 and status != 404:  # what is not there yet was asked for too
+                self._refused.append(f"{one['method']} {one['path']}: {status}")
 
+
+def _urllib3(kubeconfig: str, threads: int) -> Send:
+    import urllib3
+
+    document = json.loads(Path(kubeconfig).read_text())
+    cluster, token = document["clusters"][0]["cluster"], document["users"][0]["user"]["token"]
+    pool = urllib3.connection_from_url(
+        cluster["server"],
+        maxsize=threads,
+        ca_certs=cluster["certificate-authority"],
+        retries=False,
+        headers={"Authorization": f"Bearer {token}"},
+    )
+
+    def send(one: Request) -> int:
+        headers = {**pool.headers, **one["headers"]}
+        return pool.urlopen(one["method"], one["path"], body=one["body"].encode() or None, headers=headers).status
+
+    return send
+
+
+def _official(kubeconfig: str, _threads: int) -> Send:
+    from kubernetes import config
+    from kubernetes.dynamic import DynamicClient
+    from kubernetes.dynamic.exceptions import DynamicApiError
+
+    client = DynamicClient(config.new_client_from_config(kubeconfig))  # type: ignore[no-untyped-call]
+
+    def send(one: Request) -> int:
+        kind = {name.lower(): value for name, value in one["headers"].items()}.get("content-type")
+        try:
+            client.request(
+                one["method"], one["path"], body=json.loads(one["body"]) if one["body"] else None, content_type=kind
+            )
+        except DynamicApiError as err:
+            return int(err.status)
+        return 200
+
+    return send
+
+
+CLIENTS = {"urllib3": _urllib3, "official": _official}
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), *sys.argv[2:])
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
