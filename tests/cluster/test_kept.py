@@ -110,6 +110,15 @@ def test_an_answer_is_read_however_it_is_framed(pieces: Sequence[bytes], status:
         assert server.connections == 1
 
 
+def test_headers_count_in_any_letters_and_those_that_come_again_are_joined() -> None:
+    head = b"HTTP/1.1 200 OK\r\nwarning: 299 - one\r\nWARNING:299 - two\r\ncontent-LENGTH: 5\r\n\r\n"
+    with second(head, b"abcde") as (_, wire):
+        headers = asked(wire).headers
+        assert headers["Warning"] == headers.get("warning") == "299 - one, 299 - two"
+        assert ("Content-Length" in headers, "Retry-After" in headers) == (True, False)
+        assert headers.get("Retry-After", "") == ""
+
+
 @pytest.mark.parametrize(
     "answer",
     [

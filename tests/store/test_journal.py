@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from tests.lab.diary import ALL, Diary, down, open_diary
 from tests.lab.statements import statements
 from updater.errors import StoreError
 from updater.model.event import Event, Kind, Subject
+from updater.store import journal as store_journal
 from updater.store.database import Database
+from updater.store.documents import read_back
 from updater.store.holds import Holds
 from updater.store.journal import EVENTS_KEPT, Condition, Journal, Post, Standing, Writing
 from updater.store.outbox import Lane, Outbox, Settled, State
@@ -68,6 +71,10 @@ def everything(event: Event) -> Writing:
 def _seen(seen: list[Standing], known: Standing) -> Writing:
     seen.append(known)
     return Writing()
+
+
+def _written(writing: Writing, _known: Standing) -> Writing:
+    return writing
 
 
 def counts(database: Database) -> dict[str, int]:
@@ -118,6 +125,31 @@ def test_an_event_that_cannot_be_read_back_keeps_nothing_from_being_written(data
     [letter] = Outbox(database).ready("chat", AT)
     assert letter.event is None
     assert letter.broken.startswith("Traceback")
+
+
+def test_what_was_delivered_is_known_to_the_next_whether_it_is_remembered_or_read_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process stored it; another one reads it; and of many only the latest are remembered."""
+    monkeypatch.setattr(store_journal, "REMEMBERED", 1)
+    first, latest = held(), held(subject=Subject("web", "web"))
+    mine, subjects = Journal(database), {first.subject.key, latest.subject.key}
+    for event in (first, latest):
+        writing = Writing(events=[event], conditions=[lasting(event)])
+        mine.deliver(partial(_written, writing), AT, {event.subject.key})
+    read: list[str | None] = []
+
+    def reading(document: str | None) -> Event | str:
+        read.append(document)
+        return read_back(document)
+
+    monkeypatch.setattr(store_journal, "read_back", reading)
+    for journal, many in ((mine, 1), (Journal(database), 2)):
+        read.clear()
+        seen: list[Standing] = []
+        journal.deliver(partial(_seen, seen), AT, subjects)
+        assert seen[0].events == {first.id: first, latest.id: latest}
+        assert len(read) == many
 
 
 def test_what_is_written_is_known_to_the_next(database: Database) -> None:
